@@ -1,0 +1,241 @@
+"""What an action is: a name, a description, a JSON Schema of its arguments, and how the game answers.
+
+A definition comes from a Python function (`definition_of`, `action`) or as plain data from a world's YAML or
+from an engine over the socket (`ActionDefinition.from_dict`). Both give the same value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints, overload
+
+from npcsdk.errors import ActionError
+
+__all__ = ["ActionDefinition", "Returns", "action", "definition_of"]
+
+Returns = Literal["nothing", "result"]
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}\Z")
+DEFAULT_TIMEOUT = 10.0
+_ATTRIBUTE = "__npcsdk_action__"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _no_parameters() -> Mapping[str, Any]:
+    return {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDefinition:
+    """One action that characters may be offered.
+
+    ``parameters`` is a JSON Schema object. A property may carry ``x-from: "state.nearby"``: its legal values are
+    those that the game's state lists this turn (see `npcsdk.actions.constraint`). ``returns`` "result" makes a turn
+    wait, at most ``timeout`` seconds, for the game's answer. ``when`` is a condition over the game's state; while it
+    is false the action is not offered.
+
+    Raises:
+        ActionError: a name that models or engines cannot spell, a schema that is not an object's, a bad timeout.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=_no_parameters)
+    returns: Returns = "nothing"
+    when: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+
+    def __post_init__(self) -> None:
+        # Engines send these over the socket, so nothing about their types can be taken for granted.
+        name, parameters = cast(Any, self.name), cast(Any, self.parameters)
+        if not isinstance(name, str) or not NAME.match(name):
+            raise ActionError(
+                f"An action cannot be named {name!r}.",
+                hint="Use letters, digits, '_', '-' and '.', at most 64, beginning with a letter.",
+                code="bad_action_name",
+            )
+        if not isinstance(parameters, Mapping) or self.parameters.get("type", "object") != "object":
+            raise ActionError(
+                f"The parameters of action {name!r} are not a JSON Schema of type object.",
+                hint='Give {"type": "object", "properties": {...}, "required": [...]}.',
+                code="bad_action_schema",
+            )
+        if self.returns not in ("nothing", "result"):
+            raise ActionError(
+                f"Action {name!r} returns {self.returns!r}.",
+                hint="Say 'nothing' or 'result'.",
+                code="bad_action_schema",
+            )
+        if not 0 < self.timeout <= 3600:
+            raise ActionError(
+                f"Action {name!r} has a timeout of {self.timeout} seconds.",
+                hint="Give seconds between 0 and 3600.",
+                code="bad_action_schema",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The definition as plain data, for the wire."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+            "returns": self.returns,
+            "timeout": self.timeout,
+        }
+        if self.when:
+            data["when"] = self.when
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ActionDefinition:
+        """The inverse of `to_dict`; unknown keys are ignored, missing ones take their defaults."""
+        known = {key: data[key] for key in cls.__dataclass_fields__ if data.get(key) is not None}
+        if "name" not in known:
+            raise ActionError(
+                "An action definition has no name.", hint="Add a 'name'.", code="bad_action_name"
+            )
+        return cls(**known)
+
+
+@overload
+def action(function: Function, /) -> Function: ...
+@overload
+def action(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    returns: Returns | None = None,
+    when: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> Callable[[Function], Function]: ...
+def action(function: Any = None, /, **options: Any) -> Any:
+    """Mark a function of the game as an action; it stays an ordinary function.
+
+    The docstring's first paragraph describes it, type hints give the schema (``Literal``, ``Enum``, ``Annotated``
+    bounds, defaults, pydantic models), and a function that returns something ``returns`` a result.
+    """
+
+    def mark(target: Function) -> Function:
+        setattr(target, _ATTRIBUTE, define(target, **options))
+        return target
+
+    return mark if function is None else mark(function)
+
+
+def definition_of(target: Callable[..., Any] | ActionDefinition) -> ActionDefinition:
+    """The definition of a function, marked with `action` or plain.
+
+    Raises:
+        ActionError: a parameter without a usable type, or of a kind that JSON cannot name (``*args``).
+    """
+    if isinstance(target, ActionDefinition):
+        return target
+    marked = getattr(target, _ATTRIBUTE, None)
+    return marked if isinstance(marked, ActionDefinition) else define(target)
+
+
+def define(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    returns: Returns | None = None,
+    when: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> ActionDefinition:
+    """Build a definition from a function's signature and docstring."""
+    own_name = name or getattr(function, "__name__", "")
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise ActionError(
+            f"The type hints of action {own_name!r} cannot be resolved: {error}.",
+            hint="Annotate with types that are importable where the function is defined.",
+            code="bad_action_schema",
+        ) from error
+    if returns is None:
+        returns = "nothing" if hints.get("return", type(None)) is type(None) else "result"
+    documentation = inspect.getdoc(function) or ""
+    return ActionDefinition(
+        name=own_name,
+        description=description if description is not None else documentation.split("\n\n")[0].replace("\n", " "),
+        parameters=_parameters(function, own_name, hints, documentation),
+        returns=returns,
+        when=when,
+        timeout=timeout,
+    )
+
+
+def _parameters(
+    function: Callable[..., Any], action_name: str, hints: Mapping[str, Any], documentation: str
+) -> dict[str, Any]:
+    from pydantic import Field, create_model  # here: `import npcsdk` loads no dependency
+    from pydantic.errors import PydanticUserError
+
+    described = _argument_descriptions(documentation)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ActionError(
+                f"Action {action_name!r} takes {parameter}, which a character cannot name.",
+                hint="Give every parameter a name and a type.",
+                code="bad_action_schema",
+            )
+        annotation = hints.get(parameter.name, str)
+        default = ... if parameter.default is parameter.empty else parameter.default
+        if parameter.name in described and not _has_description(annotation):
+            annotation = Annotated[annotation, Field(description=described[parameter.name])]
+        fields[parameter.name] = (annotation, default)
+    try:
+        model = create_model(f"{action_name}_arguments", **fields)
+        schema = model.model_json_schema()
+    except (PydanticUserError, TypeError, ValueError) as error:
+        raise ActionError(
+            f"The parameters of action {action_name!r} have no JSON Schema: {error}.",
+            hint="Use str, int, float, bool, Literal, Enum, lists of these or pydantic models.",
+            code="bad_action_schema",
+        ) from error
+    cleaned = cast("dict[str, Any]", _without_titles(schema))
+    cleaned.setdefault("properties", {})
+    return cleaned
+
+
+def _has_description(annotation: Any) -> bool:
+    return get_origin(annotation) is Annotated and any(
+        getattr(extra, "description", None) for extra in get_args(annotation)[1:]
+    )
+
+
+def _without_titles(schema: Any) -> Any:
+    # pydantic repeats every field's name as a title: tokens that tell a model nothing.
+    if isinstance(schema, dict):
+        mapping = cast("dict[str, Any]", schema)
+        return {
+            key: (
+                {name: _without_titles(value) for name, value in cast("dict[str, Any]", item).items()}
+                if key in ("properties", "$defs")
+                else _without_titles(item)
+            )
+            for key, item in mapping.items()
+            if key != "title"
+        }
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in cast("list[Any]", schema)]
+    return schema
+
+
+def _argument_descriptions(documentation: str) -> dict[str, str]:
+    """Parameter descriptions from a Google-style ``Args:`` section."""
+    found: dict[str, str] = {}
+    inside = False
+    for line in documentation.splitlines():
+        if line.strip() in ("Args:", "Arguments:", "Parameters:"):
+            inside = True
+        elif inside and line and not line[0].isspace():
+            break
+        elif inside and (match := re.match(r"\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)", line)):
+            found[match[1]] = match[2].strip()
+    return found
