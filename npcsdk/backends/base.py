@@ -76,7 +76,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 switch a cut off.
+    """How the next token is chosen. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 switch a cut
+    off.
 
     ``seed`` None draws a fresh one. ``max_tokens`` bounds one generation.
     """
@@ -91,11 +92,12 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """Free text, in which a call may be opened; after ``opening`` one legal call, then ``closing``, then free text again.
+    """Free text, in which a call may be opened; after ``opening`` one legal call, then ``closing``, then free
+    text again.
 
-    A call is the JSON object ``{"name": NAME, "arguments": ARGUMENTS}`` with one of ``tools`` (name and JSON Schema
-    of the arguments). At most ``max_calls`` calls; after the last one only text is legal. With no ``tools`` the
-    opening marker itself is illegal.
+    A call is the JSON object ``{"name": NAME, "arguments": ARGUMENTS}`` with one of ``tools`` (name and JSON
+    Schema of the arguments). At most ``max_calls`` calls; after the last one only text is legal. With no
+    ``tools`` the opening marker itself is illegal.
     """
 
     opening: str
@@ -124,8 +126,8 @@ class CancelFlag:
 class Request:
     """One generation.
 
-    ``stop`` strings end it and are never part of a piece. ``session`` names a conversation whose cache is worth
-    keeping; ``priority`` is higher for the character that the player is facing.
+    ``stop`` strings end it and are never part of a piece. ``session`` names a conversation whose cache is
+    worth keeping; ``priority`` is higher for the character that the player is facing.
     """
 
     prompt: Prompt
@@ -186,8 +188,8 @@ class Capabilities:
 class ModelSource:
     """A model that was found: which backend loads it, from where, in which format it is spoken to, and why.
 
-    ``prompt_format`` names a file of `npcsdk.prompt.templates`, ``tool_format`` one of `npcsdk.actions.formats`.
-    ``options`` go to the backend as they are (device, cache budget, ...).
+    ``prompt_format`` names a file of `npcsdk.prompt.templates`, ``tool_format`` one of
+    `npcsdk.actions.formats`. ``options`` go to the backend as they are (device, cache budget, ...).
     """
 
     name: str
@@ -228,5 +230,5 @@ class Backend(ABC):
         """Bytes held by session caches (0 where the runtime keeps none)."""
         return 0
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to free is a fair default
         """Free the model. Idempotent."""

@@ -1,0 +1,165 @@
+"""Holds a model to legal calls: which tokens may come next under a `Constraint`. The owner of `llguidance`.
+
+A constraint becomes a grammar: free text, in which the opening marker can only be followed by one JSON object
+that satisfies a tool's schema and by the closing marker, then free text again. Compiled grammars are kept and
+copied.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+
+from npcsdk.backends.base import Constraint
+from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.sampler import Bitmask
+from npcsdk.errors import BackendError
+
+__all__ = ["Guidance", "Guide", "grammar"]
+
+_CACHED = 16
+# The spelling that models were trained on, and no room for a model to wander off in white space.
+_JSON_STYLE: dict[str, Any] = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "lenient": True,
+}
+
+
+class Guide:
+    """The legal next tokens of one generation."""
+
+    __slots__ = ("_ends", "_mask", "_matcher", "_pointer", "_size", "_stop")
+
+    def __init__(self, matcher: LLMatcher, vocabulary: int, stop: int, ends: Collection[int]) -> None:
+        self._matcher = matcher
+        self._mask: Bitmask = np.zeros((vocabulary + 31) // 32, dtype=np.int32)
+        self._pointer = self._mask.ctypes.data
+        self._size = self._mask.nbytes
+        self._stop = stop
+        self._ends = [end for end in ends if end != stop]
+
+    def legal(self) -> Bitmask:
+        """The mask of tokens that may come next, in the form that `sampler` takes; valid until the next call.
+
+        Tokens that end the reply are legal together: where the text may end.
+        """
+        self._matcher.unsafe_compute_mask_ptr(self._pointer, self._size)
+        if self._ends and (int(self._mask[self._stop >> 5]) >> (self._stop & 31)) & 1:
+            for end in self._ends:
+                self._mask[end >> 5] |= np.uint32(1 << (end & 31)).astype(np.int32)
+        return self._mask
+
+    def accept(self, token: int) -> None:
+        """The token that was chosen.
+
+        Raises:
+            BackendError: code ``constraint_failed``, when the engine gives up (a schema beyond its limits).
+        """
+        if not self._matcher.consume_token(token):
+            raise BackendError(
+                f"The constraint failed: {self._matcher.get_error() or 'an illegal token was chosen'}.",
+                code="constraint_failed",
+                hint="Make the actions' schemas simpler.",
+            )
+
+
+class Guidance:
+    """Constraints for one tokenizer. Thread-safe.
+
+    Args:
+        encoding: the model's tokenizer.
+        stop: the token that ends a reply; it is legal wherever free text is.
+    """
+
+    def __init__(self, encoding: TextEncoding, *, stop: int) -> None:
+        self._encoding = encoding
+        self._stop = stop
+        self._tokenizer = LLTokenizer(encoding.json(), n_vocab=encoding.vocabulary, eos_token=stop)
+        self._lock = threading.Lock()
+        self._compiled: deque[tuple[Constraint, LLMatcher]] = deque(maxlen=_CACHED)
+
+    def start(self, constraint: Constraint, ends: Collection[int] = ()) -> Guide:
+        """A guide from the beginning of a reply. ``ends`` are further tokens that end it.
+
+        Raises:
+            BackendError: code ``constraint_unsupported``, for a schema that cannot be held.
+        """
+        with self._lock:
+            matcher = self._find(constraint)
+        return Guide(matcher, self._encoding.vocabulary, self._stop, ends)
+
+    def _find(self, constraint: Constraint) -> LLMatcher:
+        for known, matcher in self._compiled:
+            # Comparing costs microseconds, making a key of large schemas would cost a millisecond.
+            if known is constraint or known == constraint:
+                return matcher.deep_copy()
+        text = grammar(constraint, self._encoding.token_id)
+        matcher = LLMatcher(self._tokenizer, text, log_level=0)
+        if matcher.is_error():
+            raise BackendError(
+                f"The actions offered cannot be made a constraint: {matcher.get_error()}",
+                code="constraint_unsupported",
+                hint="Keep to plain JSON Schema in parameters: types, enum, minimum, maximum, maxLength.",
+            )
+        self._compiled.appendleft((constraint, matcher))
+        return matcher.deep_copy()
+
+
+def grammar(constraint: Constraint, token_id: Any = None) -> str:
+    """The constraint as an llguidance grammar in Lark.
+
+    Args:
+        constraint: what is legal.
+        token_id: a function from a marker to its id, for models whose markers are control tokens: a control
+            token never
+            matches text in a grammar and has to be named by number.
+    """
+
+    def marker(text: str) -> str:
+        number = token_id(text) if token_id is not None else None
+        return f"<[{number}]>" if number is not None else json.dumps(text, ensure_ascii=False)
+
+    free = (
+        rf"/(.|\n)*/ & ~/(.|\n)*{_escape(constraint.opening)}(.|\n)*/" if constraint.opening else r"/(.|\n)*/"
+    )
+    if not constraint.tools or constraint.max_calls < 1 or not constraint.opening:
+        return f"start: TEXT\nTEXT: {free}\n"
+    opening = marker(constraint.opening)
+    # A marker of text ends the same lexeme that the text before it began; one that is a token stands alone.
+    before = "TEXT " + opening if opening.startswith("<[") else "BEFORE"
+    lines = [
+        f"start: call{{0,{constraint.max_calls}}} TEXT",
+        f"call: {before} GAP object GAP {marker(constraint.closing)}",
+        r"GAP: /[ \n]?/",
+        f"TEXT: {free}",
+        f"object: %json {json.dumps(_call_schema(constraint), ensure_ascii=False)}",
+    ]
+    if before == "BEFORE":
+        lines.insert(2, f"BEFORE: TEXT {opening}")
+    return "\n".join(lines) + "\n"
+
+
+def _call_schema(constraint: Constraint) -> dict[str, Any]:
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": name}, "arguments": {"type": "object", **arguments}},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for name, arguments in constraint.tools
+    ]
+    return {"anyOf": calls, "x-guidance": _JSON_STYLE}
+
+
+def _escape(text: str) -> str:
+    """``text`` inside a Lark regular expression."""
+    return "".join(c if c.isalnum() or c in "<>_ " else "\\n" if c == "\n" else "\\" + c for c in text)

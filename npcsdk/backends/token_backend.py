@@ -1,0 +1,373 @@
+"""The generation loop of runtimes that take token ids and give logits.
+
+An adapter supplies a `TokenRuntime`; the loop, the caches' reuse, constraints, stops and usage are here,
+once.
+
+A session's cache holds the tokens of its last prompt and reply. A new prompt is compared with it, the cache
+is cut back to what both have in common and only the rest is computed, in pieces of about ``piece_ms``.
+Between two pieces, and between two tokens, a cancel is honoured and other conversations get their turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from npcsdk.backends.base import (
+    Backend,
+    CancelFlag,
+    Capabilities,
+    Finish,
+    FinishReason,
+    Piece,
+    Request,
+    Usage,
+)
+from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.fair_lock import FairLock
+from npcsdk.backends.guidance import Guidance
+from npcsdk.backends.pool import SessionPool
+from npcsdk.backends.sampler import Logits, Sampler
+from npcsdk.backends.text_stream import TextStream
+from npcsdk.errors import BackendError, NpcError, PromptTooLong
+
+__all__ = ["TokenBackend", "TokenCache", "TokenRuntime", "common_prefix"]
+
+_WAIT_S = 30.0
+_PIECE_LIMITS = (8, 1024)
+
+
+class TokenCache(Protocol):
+    """One conversation's key-value cache. Used by one thread at a time."""
+
+    def append(self, ids: Sequence[int]) -> Logits:
+        """Compute one or more tokens; the logits after the last, shape ``[vocabulary]``, float32, the
+        caller's."""
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens. An `append` follows."""
+        ...
+
+
+class TokenRuntime(Protocol):
+    """A loaded model.
+
+    ``ends`` are the ids that end a reply, the usual one first; ``cache_bytes`` is the size of one
+    `TokenCache`.
+    """
+
+    name: str
+    model: str
+    context_length: int
+    vocabulary: int
+    ends: tuple[int, ...]
+    cache_bytes: int
+
+    def new_cache(self) -> TokenCache: ...
+
+    def close(self) -> None: ...
+
+
+class _Session:
+    """A cache and the tokens in it."""
+
+    __slots__ = ("cache", "tokens")
+
+    def __init__(self, cache: TokenCache) -> None:
+        self.cache = cache
+        self.tokens: list[int] = []
+
+
+class TokenBackend(Backend):
+    """A `Backend` on a `TokenRuntime`.
+
+    Args:
+        runtime: the model; closed with the backend.
+        encoding: its tokenizer.
+        budget: bytes that all caches together may take. At least one cache has to fit.
+        piece_ms: how long a piece of prefill should take.
+    """
+
+    def __init__(
+        self, runtime: TokenRuntime, encoding: TextEncoding, *, budget: int, piece_ms: float = 50.0
+    ) -> None:
+        self.capabilities = Capabilities(
+            backend=runtime.name,
+            model=runtime.model,
+            context_length=runtime.context_length,
+            constraints=True,
+            sessions=True,
+            token_ids=True,
+            seeded=True,
+        )
+        self._runtime: TokenRuntime | None = runtime
+        self._encoding = encoding
+        self._ends = runtime.ends
+        self._guidance = Guidance(encoding, stop=runtime.ends[0])
+        self._vocabulary = runtime.vocabulary
+        self._cache_bytes = runtime.cache_bytes
+        self._pool: SessionPool[_Session] = SessionPool(budget)
+        self._pool_changed = threading.Condition()
+        self._turn = FairLock()
+        self._piece_s = piece_ms / 1000
+        self._tokens_per_s = 0.0
+
+    def count(self, text: str) -> int:
+        return self._encoding.count(text)
+
+    def memory_bytes(self) -> int:
+        with self._pool_changed:
+            return self._pool.bytes
+
+    def release(self, session: str) -> None:
+        with self._pool_changed:
+            state = self._pool.release(session)
+            self._pool_changed.notify_all()
+        del state  # Freeing a cache takes time; not under the lock.
+
+    def close(self) -> None:
+        with self._pool_changed:
+            states = self._pool.clear()
+            runtime, self._runtime = self._runtime, None
+            self._pool_changed.notify_all()
+        if runtime is None:
+            return
+        self._turn.acquire()
+        try:
+            states.clear()
+            runtime.close()
+        finally:
+            self._turn.release()
+
+    def generate(self, request: Request) -> Iterator[Piece | Finish]:
+        prompt = self._encoding.encode(request.prompt)
+        self._check(prompt)
+        limit = min(request.sampling.max_tokens, self.capabilities.context_length - len(prompt))
+        ends, stops = self._stops(request.stop)
+        guide = self._guidance.start(request.constraint, ends) if request.constraint is not None else None
+        banned = self._banned(request, ends)
+        sampler = Sampler(request.sampling)
+        stream = TextStream(stops)
+        name = request.session if request.session is not None else ""
+        session = self._take(name, request.cancel)
+        if session is None:
+            yield Finish(reason="cancelled", usage=Usage(prompt_tokens=len(prompt)))
+            return
+        clock = time.perf_counter
+        tokens, turn, cancel, cache = session.tokens, self._turn, request.cancel, session.cache
+        bytes_of, priority = self._encoding.bytes_of, request.priority
+        cached = common_prefix(tokens, prompt)
+        computed = generated = 0
+        prefill = decode = 0.0
+        reason: FinishReason = "cancelled"
+        sound = True
+        try:
+            logits: Logits | None = None
+            at = cached
+            while at < len(prompt) and not cancel and limit > 0:
+                sound = False
+                turn.acquire(priority)
+                try:
+                    self._open()
+                    started = clock()
+                    if len(tokens) > at:
+                        cache.rewind(at)
+                        del tokens[at:]
+                    piece = prompt[at : at + self._piece(len(prompt) - at)]
+                    logits = cache.append(piece)
+                    took = clock() - started
+                finally:
+                    turn.release()
+                sound = True
+                tokens += piece
+                at += len(piece)
+                prefill += took
+                self._measure(len(piece), took)
+            computed = at - cached
+            if limit < 1:
+                reason = "length"
+            elif logits is not None and at == len(prompt):
+                while not cancel:
+                    if banned is not None:
+                        logits[banned] = -np.inf
+                    token = sampler.pick(logits, None if guide is None else guide.legal())
+                    if token in ends:
+                        reason = "stop"
+                        break
+                    generated += 1
+                    if guide is not None:
+                        guide.accept(token)
+                    out = stream.push(token, bytes_of(token))
+                    if out is not None:
+                        yield out
+                    if stream.stopped:
+                        reason = "stop"
+                        break
+                    if generated >= limit:
+                        reason = "length"
+                        break
+                    sound = False
+                    turn.acquire(priority)
+                    try:
+                        if self._runtime is None:
+                            self._open()
+                        started = clock()
+                        logits = cache.append((token,))
+                        decode += clock() - started
+                    finally:
+                        turn.release()
+                    sound = True
+                    tokens.append(token)
+            if reason != "cancelled" and (out := stream.finish()) is not None:
+                yield out
+        except NpcError:
+            raise
+        except Exception as error:
+            if sound:
+                raise
+            raise BackendError(
+                f"The runtime {self.capabilities.backend} failed: {error}",
+                code="runtime_failed",
+                hint="The turn is lost; the model stays loaded and the next one starts afresh.",
+            ) from error
+        finally:
+            self._give_back(name, session if sound else None)
+        yield Finish(
+            reason=reason,
+            usage=Usage(
+                prompt_tokens=len(prompt),
+                cached_tokens=cached,
+                computed_tokens=computed,
+                generated_tokens=generated,
+                prefill_s=prefill,
+                decode_s=decode,
+            ),
+        )
+
+    def _check(self, prompt: list[int]) -> None:
+        self._open()
+        length, window = len(prompt), self.capabilities.context_length
+        if length >= window:
+            raise PromptTooLong(
+                f"The prompt has {length} tokens and the model's window {window}, the reply included.",
+                hint="Shorten the persona, the lore or the history.",
+            )
+        if not prompt:
+            raise BackendError(
+                "The prompt is empty.", code="prompt_empty", hint="Give it at least one token."
+            )
+        if not 0 <= min(prompt) <= max(prompt) < self._vocabulary:
+            raise BackendError(
+                f"The prompt holds a token id outside of the model's {self._vocabulary}.",
+                code="token_unknown",
+                hint="Segments' ids belong to the model that generated them; another model needs the text.",
+            )
+
+    def _open(self) -> TokenRuntime:
+        runtime = self._runtime
+        if runtime is None:
+            raise BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
+        return runtime
+
+    def _stops(self, stop: Sequence[str]) -> tuple[frozenset[int], tuple[str, ...]]:
+        """Stop strings that are control tokens end by id; all of them end by text too."""
+        ids = (self._encoding.token_id(text) for text in stop)
+        return frozenset((*self._ends, *(number for number in ids if number is not None))), tuple(stop)
+
+    def _banned(
+        self, request: Request, ends: frozenset[int]
+    ) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
+        """Control tokens that this reply may not hold: all but its ends and its constraint's markers."""
+        allowed = set(ends)
+        if request.constraint is not None and request.constraint.tools:
+            for text in (request.constraint.opening, request.constraint.closing):
+                number = self._encoding.token_id(text)
+                if number is not None:
+                    allowed.add(number)
+        banned = sorted(self._encoding.special - allowed)
+        return np.array(banned, dtype=np.intp) if banned else None
+
+    def _piece(self, left: int) -> int:
+        """How many tokens to compute next. A rest of half a piece goes along."""
+        low, high = _PIECE_LIMITS
+        size = int(self._tokens_per_s * self._piece_s) if self._tokens_per_s else 32
+        size = max(low, min(size, high))
+        return left if left <= size * 3 // 2 else size
+
+    def _measure(self, count: int, took: float) -> None:
+        if count >= _PIECE_LIMITS[0] and took > 0:
+            now = count / took
+            self._tokens_per_s = now if not self._tokens_per_s else 0.7 * self._tokens_per_s + 0.3 * now
+
+    def _take(self, name: str, cancel: CancelFlag) -> _Session | None:
+        """The session's cache, or a fresh one; None when cancelled while waiting for room."""
+        deadline = time.monotonic() + _WAIT_S
+        with self._pool_changed:
+            while True:
+                runtime = self._open()
+                session = self._pool.take(name)
+                if session is not None:
+                    return session
+                evicted = self._pool.reserve(name, self._cache_bytes)
+                if evicted is not None:
+                    break
+                if cancel:
+                    return None
+                if time.monotonic() > deadline:
+                    raise BackendError(
+                        f"All caches are in use ({self._pool.budget} bytes, {self._cache_bytes} each).",
+                        code="cache_busy",
+                        hint="Raise the option cache_bytes, or run fewer turns at once.",
+                    )
+                self._pool_changed.wait(0.05)
+        if evicted:  # Its tokens stay: characters of a world share the beginning of their prompts.
+            return evicted[-1]
+        try:
+            self._turn.acquire()
+            try:
+                return _Session(runtime.new_cache())
+            finally:
+                self._turn.release()
+        except Exception as error:
+            self._give_back(name, None)
+            raise BackendError(
+                f"The runtime could not make a cache of {self._cache_bytes} bytes: {error}",
+                code="cache_failed",
+                hint="Lower the option context_length.",
+            ) from error
+
+    def _give_back(self, name: str, session: _Session | None) -> None:
+        with self._pool_changed:
+            dropped = None
+            if session is None:
+                self._pool.forget(name, self._cache_bytes)
+            elif self._runtime is None:
+                self._pool.forget(name, self._cache_bytes)
+                dropped = session
+            else:
+                dropped = self._pool.put(name, session, self._cache_bytes)
+            self._pool_changed.notify_all()
+        del dropped
+
+
+def common_prefix(cached: Sequence[int], prompt: Sequence[int]) -> int:
+    """How many tokens of ``prompt`` need not be computed: at least one always is, for its logits."""
+    limit = min(len(cached), len(prompt) - 1)
+    if limit <= 0:
+        return 0
+    a, b = cached[:limit], prompt[:limit]
+    if a == b:
+        return limit
+    low, high = 0, limit  # The prefix of length `low` is equal, that of length `high` is not.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
