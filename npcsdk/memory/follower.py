@@ -1,0 +1,182 @@
+"""The thread that lets the vector index follow the journal, away from the reply path."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from npcsdk.errors import MemoryStoreError
+from npcsdk.memory.journal import Journal, Record
+from npcsdk.memory.registry import Embedder, VectorIndex
+
+__all__ = ["Follower"]
+
+_BATCH = 16  # Chroma holds the interpreter's lock while it adds: about 10 ms for 16 vectors
+_READ = 256
+_ATTEMPTS = 3
+
+
+class Follower:
+    """Opens the index when there is something to index, repairs it, then adds what the journal gets.
+
+    ``opens`` makes the index; ``indexed(position)`` is called when all records up to there are in it.
+    A failing index is begun again; after three failures in a row it is left alone until the next start.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        embedder: Embedder,
+        opens: Callable[[], VectorIndex],
+        *,
+        indexed: Callable[[int], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._journal = journal
+        self._embedder = embedder
+        self._opens = opens
+        self._indexed = indexed
+        self._warn = warn
+        self._index: VectorIndex | None = None
+        self._changed = threading.Condition()
+        self._done = 0  # everything up to this position is in the index
+        self._broken = False
+        self._deadline: float | None = None  # set by close: when to stop, drained or not
+        self._thread = threading.Thread(target=self._run, name="npcsdk-memory-index", daemon=True)
+        self._thread.start()
+
+    @property
+    def index(self) -> VectorIndex | None:
+        """The index while it can be asked; it may still be behind the journal."""
+        return self._index
+
+    @property
+    def done(self) -> int:
+        """The index holds everything up to this position."""
+        return self._done
+
+    def wake(self) -> None:
+        """The journal has grown."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def report(self, error: MemoryStoreError) -> None:
+        """A query failed: the index is begun again."""
+        with self._changed:
+            if self._index is not None and not self._broken:
+                self._warn(str(error))
+                self._index_failed = True
+                self._changed.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """Waits until the index holds all that the journal holds now. False: it does not, or never will."""
+        target = self._journal.last
+        with self._changed:
+            return self._changed.wait_for(lambda: self._done >= target or self._broken, timeout) and (
+                self._done >= target
+            )
+
+    def close(self, drain: float) -> None:
+        """Stops, after following to the end of the journal if that takes no longer than ``drain`` seconds."""
+        with self._changed:
+            self._deadline = time.monotonic() + drain
+            self._changed.notify_all()
+        self._thread.join()
+
+    # -- the thread
+
+    _index_failed = False
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._broken:
+            try:
+                if not self._wait_for_work():
+                    break
+                if self._index is None:
+                    self._index = self._opens()
+                    self._repair(self._index)
+                elif self._index_failed:
+                    self._index_failed = False
+                    self._index.reset()
+                    self._repair(self._index)
+                else:
+                    self._follow(self._index)
+                failures = 0
+            except MemoryStoreError as error:
+                if error.code == "memory_closed":
+                    break
+                failures += 1
+                self._warn(str(error))
+                if failures >= _ATTEMPTS:
+                    with self._changed:
+                        self._broken = True
+                        self._changed.notify_all()
+                else:
+                    self._index_failed = self._index is not None
+        index, self._index = self._index, None
+        if index is not None:
+            try:
+                index.close()
+            except MemoryStoreError as error:
+                self._warn(str(error))
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._journal.last > self._done or self._index_failed or self._deadline is not None
+            )
+            if self._deadline is None:
+                return True
+            return self._journal.last > self._done and time.monotonic() < self._deadline
+
+    def _repair(self, index: VectorIndex) -> None:
+        """Makes the index hold exactly the journal's records, by comparing counts and, where they differ, ids."""
+        upto = self._journal.last
+        for npc, count in self._journal.counts(upto=upto).items():
+            if index.count(npc) == count:
+                continue
+            wanted = self._journal.positions(npc, upto=upto)
+            held = index.positions(npc)
+            strangers = sorted(held.difference(wanted))
+            if strangers:
+                index.remove(npc, strangers)
+            missing = [position for position in wanted if position not in held]
+            for start in range(0, len(missing), _BATCH):
+                records = self._journal.read(missing[start : start + _BATCH])
+                if not self._add(index, npc, list(records.values())):
+                    return
+        self._advance(upto)
+
+    def _follow(self, index: VectorIndex) -> None:
+        last = self._journal.last  # read first: what comes after it is the next round's
+        records = self._journal.after(self._done, limit=_READ)
+        if not records:  # only transcripts since
+            self._advance(last)
+            return
+        start = 0
+        while start < len(records):
+            end = start + 1
+            while end < min(len(records), start + _BATCH) and records[end].npc == records[start].npc:
+                end += 1
+            if not self._add(index, records[start].npc, records[start:end]):
+                return
+            self._advance(records[end - 1].seq)
+            start = end
+
+    def _add(self, index: VectorIndex, npc: str, records: Sequence[Record]) -> bool:
+        """Adds one batch; False when it is time to stop."""
+        began = time.monotonic()
+        index.add(npc, [record.seq for record in records], self._embedder.embed([r.text for r in records]))
+        took = time.monotonic() - began
+        with self._changed:
+            # Leaves the interpreter to others for as long as it took: a rebuild must not starve a recall.
+            self._changed.wait_for(lambda: self._deadline is not None or self._index_failed, took)
+            return not self._index_failed and (self._deadline is None or time.monotonic() < self._deadline)
+
+    def _advance(self, position: int) -> None:
+        with self._changed:
+            self._done = position
+            self._changed.notify_all()
+        self._indexed(position)

@@ -1,0 +1,120 @@
+"""What memory asks of an embedder and of a vector index, and how names become objects.
+
+Built-in ones are named as strings here and imported when they are wanted; other packages join through
+the entry point groups ``npcsdk.embedders`` and ``npcsdk.indexes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from npcsdk.errors import MemoryStoreError
+
+__all__ = ["Embedder", "VectorIndex", "Vectors", "make_embedder", "make_index"]
+
+Vectors = npt.NDArray[np.float32]
+"""float32, shape (count, dimensions); each row has length one, or is all zeros for a text without meaning."""
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose dot product says how alike the texts are."""
+
+    @property
+    def name(self) -> str:
+        """Says how vectors were made, version included; an index made under another name is rebuilt."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """The length of a vector."""
+        ...
+
+    @property
+    def instant(self) -> bool:
+        """Whether embedding one line takes well under a millisecond, so that it may happen at once."""
+        ...
+
+    def embed(self, texts: Sequence[str], /) -> Vectors:
+        """One vector for each text, in order. Must be safe to call from several threads."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Vectors of journal records by npc. Derived: it may be empty, behind or thrown away at any time.
+
+    ``positions`` are the journal's; failures raise MemoryStoreError, and the caller goes on without.
+    """
+
+    def count(self, npc: str) -> int:
+        """How many vectors it holds for ``npc``."""
+        ...
+
+    def positions(self, npc: str) -> set[int]:
+        """Whose vectors it holds."""
+        ...
+
+    def add(self, npc: str, positions: Sequence[int], vectors: Vectors) -> None:
+        """Adds vectors, or replaces them."""
+        ...
+
+    def remove(self, npc: str, positions: Sequence[int]) -> None:
+        """Removes vectors; positions that it does not hold are ignored."""
+        ...
+
+    def query(self, npc: str, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+        """The nearest ``limit`` positions with their cosines, best first (nearly: the index may approximate)."""
+        ...
+
+    def reset(self) -> None:
+        """Begins again with nothing."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is pending and lets go of files."""
+        ...
+
+
+_EMBEDDERS: Mapping[str, str] = {"hashing": "npcsdk.memory.embed:HashingEmbedder"}
+_INDEXES: Mapping[str, str] = {
+    "chroma": "npcsdk.memory.index:ChromaIndex",
+    "exact": "npcsdk.memory.vectors:ExactIndex",
+}
+
+
+def make_embedder(name: str) -> Embedder:
+    """The embedder called ``name``. Raises MemoryStoreError ``embedder_unknown``."""
+    return cast(Embedder, _find("embedder", name, _EMBEDDERS, "npcsdk.embedders")())
+
+
+def make_index(
+    name: str, directory: Path | None, *, journal: str, embedder: Embedder, warn: Callable[[str], None]
+) -> VectorIndex:
+    """The index called ``name`` in ``directory`` (None: in this process only), for this journal and embedder.
+
+    One that was made for another journal or by another embedder is made anew.
+
+    Raises MemoryStoreError ``index_unknown`` or ``index_failed``.
+    """
+    make = _find("index", name, _INDEXES, "npcsdk.indexes")
+    return cast(VectorIndex, make(directory, journal=journal, embedder=embedder, warn=warn))
+
+
+def _find(what: str, name: str, table: Mapping[str, str], group: str) -> Callable[..., Any]:
+    if name in table:
+        module, _, attribute = table[name].partition(":")
+        return cast(Callable[..., Any], getattr(import_module(module), attribute))
+    plugins = {point.name: point for point in metadata.entry_points(group=group)}
+    if name in plugins:
+        return cast(Callable[..., Any], plugins[name].load())
+    known = ", ".join(sorted({*table, *plugins}))
+    raise MemoryStoreError(
+        f"There is no {what} named {name!r}.",
+        hint=f"Known: {known}. Packages add more through the entry point group {group!r}.",
+        code=f"{what}_unknown",
+    )

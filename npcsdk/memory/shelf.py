@@ -1,0 +1,169 @@
+"""What one npc has lived through, in memory and ready to be searched: derived from the journal on first use."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from npcsdk.memory.journal import Record
+from npcsdk.memory.lexical import LexicalIndex
+from npcsdk.memory.query import Query, best
+from npcsdk.memory.registry import Embedder, Vectors
+from npcsdk.memory.scoring import Candidate
+from npcsdk.memory.text import terms
+from npcsdk.memory.timeline import View
+from npcsdk.memory.vectors import ExactVectors
+
+__all__ = ["Shelf"]
+
+_EMBED_NOW = 32  # a turn writes two or three records; a bulk import is the index's business
+_SAID = 0.7  # what somebody said, against what happened and what designers wrote
+
+
+class Shelf:
+    """The word index of an npc's records with the columns that decide who may see them.
+
+    Documents are numbered in the journal's order. Not thread-safe: `Memory` locks.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self.words = LexicalIndex()
+        self._fresh = ExactVectors(dimensions)  # of records that the index may not hold yet
+        self._unread: deque[tuple[int, str]] = deque(maxlen=_EMBED_NOW)  # of these, not embedded so far
+        self.latest = 0.0
+        """The newest game time among its records."""
+        self._positions: array[int] = array("q")
+        self._timelines: array[int] = array("q")
+        self._people: array[int] = array("i")
+        self._at: array[float] = array("d")
+        self._importance: array[float] = array("f")
+        self._said: array[int] = array("b")
+        self._person: dict[str, int] = {"": 0}  # nobody in particular: everybody may hear of it
+        self._turns: dict[str, list[int]] = {}
+        self._mask: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._mask_of: tuple[int, int] = (-1, -1)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @property
+    def last(self) -> int:
+        """The position of the newest record it holds."""
+        return self._positions[-1] if self._positions else 0
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Takes records in; positions ascend, and ones that it has already are ignored."""
+        for record in records:
+            if record.seq <= self.last:
+                continue
+            document = self.words.add(terms(record.text))
+            self._positions.append(record.seq)
+            self._timelines.append(record.timeline)
+            self._people.append(self._person.setdefault(record.interlocutor, len(self._person)))
+            self._at.append(record.at)
+            self._importance.append(record.importance)
+            self._said.append(record.kind == "turn")
+            self.latest = max(self.latest, record.at)
+            if record.turn:
+                self._turns.setdefault(record.turn, []).append(document)
+            self._unread.append((record.seq, record.text))
+
+    def settle(self, position: int) -> None:
+        """The index holds everything up to ``position``: no need to keep vectors of that here."""
+        self._fresh.discard(position)
+        while self._unread and self._unread[0][0] <= position:
+            self._unread.popleft()
+
+    def similar_fresh(self, vector: Vectors, embedder: Embedder) -> dict[int, float]:
+        """Cosines of the newest records, which the index may not hold yet, by position.
+
+        So what was remembered a moment ago is found by vector as well. Only for an embedder that is
+        instant: the reply waits for this.
+        """
+        if not embedder.instant:
+            return {}
+        if self._unread:
+            self._fresh.add(
+                [position for position, _ in self._unread], embedder.embed([t for _, t in self._unread])
+            )
+            self._unread.clear()
+        return dict(self._fresh.similarities(vector))
+
+    def count(self, positions: Iterable[int], mask: npt.NDArray[np.bool_]) -> int:
+        """How many of ``positions`` are visible by ``mask``."""
+        return sum(
+            1 for document in self.documents(positions).values() if document < len(mask) and mask[document]
+        )
+
+    def visible(self, view: View, interlocutor: str, without_turns: Collection[str]) -> npt.NDArray[np.bool_]:
+        """For each document, whether it may be recalled in a talk with ``interlocutor`` on this timeline."""
+        person = self._person.get(interlocutor, 0)
+        if self._mask_of != (view.timeline, person):
+            self._mask = np.zeros(0, dtype=np.bool_)
+            self._mask_of = (view.timeline, person)
+        done = len(self._mask)
+        if done < len(self):
+            # np.array copies: an array.array must not be viewed while it may still grow
+            positions = np.array(self._positions[done:], dtype=np.int64)
+            timelines = np.array(self._timelines[done:], dtype=np.int64)
+            people = np.array(self._people[done:], dtype=np.int32)
+            seen, inverse = np.unique(timelines, return_inverse=True)
+            limits = np.array([view.limits.get(int(timeline), -1) for timeline in seen], dtype=np.int64)
+            new = (positions <= limits[inverse]) & ((people == person) | (people == 0))
+            self._mask = np.concatenate([self._mask, new])
+        hidden = [document for turn in without_turns for document in self._turns.get(turn, ())]
+        if not hidden:
+            return self._mask
+        mask = self._mask.copy()
+        mask[hidden] = False
+        return mask
+
+    def documents(self, positions: Iterable[int]) -> dict[int, int]:
+        """Position → document, for those that it holds."""
+        wanted = np.fromiter(positions, dtype=np.int64)
+        if not len(self) or not len(wanted):
+            return {}
+        held = np.frombuffer(self._positions, dtype=np.int64)
+        places = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+        return {
+            int(position): int(place)
+            for position, place, same in zip(wanted, places, held[places] == wanted, strict=True)
+            if same
+        }
+
+    def candidates(
+        self,
+        query: Query,
+        similar: Mapping[int, float],
+        mask: npt.NDArray[np.bool_],
+        limit: int,
+        now: float,
+    ) -> list[Candidate]:
+        """What may be recalled: positions that are ``similar`` (→ cosine) and the best ``limit`` by words.
+
+        ``mask`` is `visible`'s, possibly of a moment ago: documents that came since are not candidates.
+        """
+        scores, coverage = query.scores(self.words, len(mask))
+        cosines: dict[int, float | None] = {
+            document: similar[position]
+            for position, document in self.documents(similar).items()
+            if document < len(mask) and mask[document]
+        }
+        for document in best(np.where(mask, scores, 0.0), limit):
+            cosines.setdefault(document, None)
+        return [
+            Candidate(
+                key=self._positions[document],
+                cosine=cosine,
+                lexical=float(scores[document]),
+                coverage=float(coverage[document]),
+                age=now - self._at[document],
+                importance=self._importance[document],
+                trust=_SAID if self._said[document] else 1.0,
+            )
+            for document, cosine in cosines.items()
+        ]
