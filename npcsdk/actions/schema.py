@@ -161,7 +161,9 @@ def define(
     documentation = inspect.getdoc(function) or ""
     return ActionDefinition(
         name=own_name,
-        description=description if description is not None else documentation.split("\n\n")[0].replace("\n", " "),
+        description=description
+        if description is not None
+        else documentation.split("\n\n")[0].replace("\n", " "),
         parameters=_parameters(function, own_name, hints, documentation),
         returns=returns,
         when=when,

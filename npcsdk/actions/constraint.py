@@ -1,0 +1,174 @@
+"""What is legal this turn: definitions and the game's state in, an offer out.
+
+An action whose condition is false, or one of whose targets does not exist now, is withheld. A parameter with
+``x-from: "state.nearby"`` becomes an enum of the names that the state lists now; the model sees names and the
+game gets ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match  # pyright: ignore[reportUnknownVariableType]
+
+from npcsdk.actions.formats.base import Call, ToolFormat
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.backends.base import Constraint
+from npcsdk.conditions import ConditionError, compile_condition
+
+__all__ = ["BadCall", "Offer", "Offered", "make_offer", "state_values"]
+
+SOURCE = "x-from"
+MAX_STRING = 200
+"""The greatest length of a generated string whose schema gives none: a small model must not run on in one."""
+
+
+class BadCall(ValueError):
+    """A call that must not reach the game; ``code`` and the message say why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An action that is legal now, its schema narrowed to this turn's state, and each name's id."""
+
+    definition: ActionDefinition
+    schema: Mapping[str, Any]
+    ids: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Everything that may be called this turn, and what was withheld and why."""
+
+    actions: Mapping[str, Offered]
+    withheld: Mapping[str, str]
+
+    def constraint(self, tool_format: ToolFormat, max_calls: int) -> Constraint:
+        """The same as a neutral value for backends that hold a model to it."""
+        return Constraint(
+            opening=tool_format.opening,
+            closing=tool_format.closing,
+            tools=tuple((name, _bounded(offered.schema)) for name, offered in self.actions.items()),
+            max_calls=max_calls,
+        )
+
+    def check(self, call: Call) -> tuple[ActionDefinition, dict[str, Any]]:
+        """The action that a call means and its arguments as the game gets them, defaults filled in.
+
+        Raises:
+            BadCall: ``unknown_action`` (not offered now) or ``bad_arguments``.
+        """
+        offered = self.actions.get(call.name)
+        if offered is None:
+            reason = self.withheld.get(call.name)
+            raise BadCall(
+                "unknown_action",
+                f"{call.name!r} was not offered this turn" + (f": {reason}." if reason else "."),
+            )
+        arguments = dict(call.arguments)
+        problem = _first_problem(offered.schema, arguments)
+        if problem:
+            raise BadCall("bad_arguments", f"{call.name!r}: {problem}")
+        properties = cast("Mapping[str, Mapping[str, Any]]", offered.schema.get("properties", {}))
+        for name, schema in properties.items():
+            if name not in arguments and schema.get("default") is not None:
+                arguments[name] = schema["default"]
+        for name, ids in offered.ids.items():
+            if name in arguments:
+                arguments[name] = ids.get(cast(str, arguments[name]), arguments[name])
+        return offered.definition, arguments
+
+
+def make_offer(
+    definitions: Iterable[ActionDefinition], state: Mapping[str, Any], *, allowed: Sequence[str] | None = None
+) -> Offer:
+    """Decide what is legal now. ``allowed`` names the actions that this character may use (None: all)."""
+    actions: dict[str, Offered] = {}
+    withheld: dict[str, str] = {}
+    for definition in definitions:
+        if allowed is not None and definition.name not in allowed:
+            withheld[definition.name] = "this character may not use it"
+        elif definition.when and not _holds(definition.when, state):
+            withheld[definition.name] = f"its condition {definition.when!r} does not hold"
+        else:
+            offered = _narrow(definition, state)
+            if isinstance(offered, str):
+                withheld[definition.name] = offered
+            else:
+                actions[definition.name] = offered
+    return Offer(actions, withheld)
+
+
+def state_values(state: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The names that ``path`` (``"state.nearby"``) lists in the game's state, each with its id.
+
+    An entry is a string (name and id at once) or a mapping with ``name`` and, where it differs, ``id``.
+    """
+    value: Any = state
+    for part in path.removeprefix("state.").split("."):
+        value = cast("Mapping[str, Any]", value).get(part) if isinstance(value, Mapping) else None
+    found: dict[str, Any] = {}
+    for entry in cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else ():
+        if isinstance(entry, Mapping):
+            item = cast("Mapping[str, Any]", entry)
+            name = str(item.get("name", item.get("id", "")))
+            if name:
+                found.setdefault(name, item.get("id", name))
+        elif isinstance(entry, str) and entry:
+            found.setdefault(entry, entry)
+    return found
+
+
+def _holds(condition: str, state: Mapping[str, Any]) -> bool:
+    try:
+        return compile_condition(condition).evaluate(state)
+    except ConditionError:
+        return False  # worlds are checked when they load; an engine's bad condition withholds its action
+
+
+def _narrow(definition: ActionDefinition, state: Mapping[str, Any]) -> Offered | str:
+    properties = cast("Mapping[str, Mapping[str, Any]]", definition.parameters.get("properties", {}))
+    sources = {name: str(schema[SOURCE]) for name, schema in properties.items() if schema.get(SOURCE)}
+    if not sources:
+        return Offered(definition, definition.parameters)
+    required = cast("Sequence[str]", definition.parameters.get("required", ()))
+    narrowed: dict[str, Any] = dict(properties)
+    ids: dict[str, Mapping[str, Any]] = {}
+    for name, source in sources.items():
+        values = state_values(state, source)
+        if not values:
+            if name in required:
+                return f"{source} lists nothing for {name!r}"
+            del narrowed[name]
+            continue
+        ids[name] = values
+        narrowed[name] = {key: item for key, item in properties[name].items() if key != SOURCE}
+        narrowed[name]["enum"] = list(values)
+    return Offered(definition, {**definition.parameters, "properties": narrowed}, ids)
+
+
+def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema with a greatest length for strings that have none, and closed against invented arguments."""
+    properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
+    bounded: dict[str, Any] = {}
+    for name, item in properties.items():
+        free = item.get("type") == "string" and not {"enum", "const", "maxLength", "pattern"} & item.keys()
+        bounded[name] = {**item, "maxLength": MAX_STRING} if free else item
+    return {**schema, "properties": bounded, "additionalProperties": False}
+
+
+def _first_problem(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    closed = {"additionalProperties": False, **schema}
+    errors = cast("Iterable[Any]", Draft202012Validator(closed).iter_errors(arguments))  # pyright: ignore[reportUnknownMemberType]
+    error: Any = cast("Any", best_match)(errors)
+    if error is None:
+        return None
+    place = ".".join(str(part) for part in error.absolute_path)
+    return f"{place}: {error.message}" if place else str(error.message)

@@ -1,0 +1,292 @@
+"""One turn as a state machine without I/O.
+
+It is fed what a backend generates and what the game answers, and gives back events and what to do next:
+
+    machine = TurnMachine(...)
+    until machine.done:
+        for a round: feed every piece to `piece` until the generation ends or `stop_now` is true, then `round_over`
+        for the actions in `waiting`: give each its `result`
+        `messages` is what the model must see next
+
+Calls are checked here; what is not legal never becomes an `Action`. The assistant's part of the history holds
+legal calls only: a broken one, seen again, teaches a small model to break the next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from npcsdk.actions.constraint import BadCall, Offer
+from npcsdk.actions.formats import MalformedCall, ToolFormat
+from npcsdk.actions.stream import CallPart, CallStream, Part, Speech, Unclosed
+from npcsdk.backends.base import Piece, Segment
+from npcsdk.events import Action, Event, Refused, Text
+from npcsdk.prompt.templates import ChatMessage
+from npcsdk.prompt.untrusted import neutralise
+
+__all__ = ["Result", "TurnMachine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The game's answer to an action: ``done`` with a value, ``failed`` with a reason, or ``silent``."""
+
+    status: str
+    value: Any = None
+
+    def as_text(self) -> str:
+        """What the model reads in the Tool turn."""
+        if self.status == "silent":
+            return "no answer"
+        text = _plain(self.value)
+        if self.status == "failed":
+            return f"failed: {text}" if text else "failed"
+        return text or "done"
+
+
+def _plain(value: Any) -> str:
+    if value is None or value is True:
+        return ""
+    if isinstance(value, str):
+        return neutralise(value).strip()
+    return neutralise(json.dumps(value, ensure_ascii=False, default=str))
+
+
+@dataclass(slots=True)
+class _Round:
+    """One generation of the model within a turn."""
+
+    stream: CallStream
+    pieces: list[Piece] = field(default_factory=list[Piece])
+    length: int = 0
+    cuts: list[tuple[int, int]] = field(
+        default_factory=list[tuple[int, int]]
+    )  # raw text that history must not hold
+    end: int | None = None  # where the message ends, when speech after a waiting call is not taken
+
+
+class TurnMachine:
+    """The state of one turn.
+
+    Args:
+        offer: what may be called now.
+        tool_format: the model's dialect.
+        max_calls: calls in one turn; further ones are refused.
+        new_id: makes action ids, unique in the conversation.
+    """
+
+    def __init__(
+        self, *, offer: Offer, tool_format: ToolFormat, max_calls: int, new_id: Callable[[], str]
+    ) -> None:
+        self._offer = offer
+        self._format = tool_format
+        self._max_calls = max_calls
+        self._new_id = new_id
+        self._calls = 0
+        self._round = self._new_round()
+        self._messages: list[ChatMessage] = []
+        self._waiting: dict[str, Action] = {}
+        self._results: dict[str, Result] = {}
+        self._spoken: list[str] = []
+        self._offset = 0
+        self.done = False
+        self.generating = True
+        """Whether a round is under way: begun, and `round_over` not called yet."""
+
+    @property
+    def text(self) -> str:
+        """All that has been said in the turn so far."""
+        return "".join(self._spoken)
+
+    @property
+    def calls_left(self) -> int:
+        """How many calls the turn may still make."""
+        return max(self._max_calls - self._calls, 0)
+
+    @property
+    def stop_now(self) -> bool:
+        """Whether the generation should be stopped: the model waits for the game and has begun to talk over it."""
+        return self._round.end is not None
+
+    @property
+    def waiting(self) -> tuple[Action, ...]:
+        """Actions whose results the next round needs, in the order in which they were called."""
+        return tuple(self._waiting.values())
+
+    @property
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """The turn's finished messages after the user's: assistant, tool, assistant, ..."""
+        return tuple(self._messages)
+
+    def piece(self, piece: Piece) -> list[Event]:
+        """Take generated text; the events that it completes."""
+        if self.stop_now:
+            return []
+        self._round.pieces.append(piece)
+        self._round.length += len(piece.text)
+        return self._events(self._round.stream.feed(piece.text))
+
+    def round_over(self, *, cancelled: bool = False) -> list[Event]:
+        """The generation is over. After it, `waiting` says whether there is a next round.
+
+        A cancelled turn keeps what was said and the calls that were made, and has no next round.
+        """
+        events = self._events(self._round.stream.finish())
+        if self._waiting and self._round.end is None:
+            self._round.end = self._round.stream.call_end
+        self._messages.append(self._assistant_message())
+        self.generating = False
+        if cancelled:
+            self._waiting.clear()
+        self.done = not self._waiting
+        return events
+
+    def result(self, action_id: str, result: Result) -> bool:
+        """Take the game's answer. False when nobody waits for it: unknown, or answered already."""
+        if action_id not in self._waiting or action_id in self._results:
+            return False
+        self._results[action_id] = result
+        return True
+
+    @property
+    def unanswered(self) -> tuple[Action, ...]:
+        """The waiting actions that have no result yet."""
+        return tuple(action for key, action in self._waiting.items() if key not in self._results)
+
+    def next_round(self) -> None:
+        """Put the results into Tool turns and begin the next generation.
+
+        Actions without a result get ``no answer``.
+        """
+        for action_id in self._waiting:
+            answer = self._results.get(action_id, Result("silent")).as_text()
+            self._messages.append(ChatMessage.of("tool", answer))
+        self._waiting.clear()
+        self._results.clear()
+        self._round = self._new_round()
+        self.generating = True
+        if self._spoken and not self._spoken[-1].endswith((" ", "\n")):
+            self._space_due = True
+
+    def _new_round(self) -> _Round:
+        self._space_due = False
+        return _Round(CallStream(self._format.opening, self._format.closing))
+
+    def _events(self, parts: Iterable[Part]) -> list[Event]:
+        events: list[Event] = []
+        for part in parts:
+            if self.stop_now:
+                break
+            if isinstance(part, Speech):
+                if self._waiting:  # the model speaks on without the answer it asked for
+                    self._round.end = self._round.stream.call_end
+                else:
+                    events.append(self._say(part.text))
+            elif isinstance(part, CallPart):
+                events.extend(self._call(part))
+            else:
+                events.append(self._unclosed(part))
+        return events
+
+    def _say(self, text: str) -> Text:
+        if self._space_due:
+            text = " " + text
+            self._space_due = False
+        event = Text(text=text, offset=self._offset)
+        self._spoken.append(text)
+        self._offset += len(text)
+        return event
+
+    def _call(self, part: CallPart) -> list[Event]:
+        try:
+            calls = self._format.parse_calls(part.body)
+        except MalformedCall as error:
+            return [self._refuse("malformed", "", str(error), part.body, part.start, part.end)]
+        events: list[Event] = []
+        for call in calls:
+            try:
+                if not self.calls_left:
+                    raise BadCall("too_many", f"more than {self._max_calls} calls in one turn")
+                definition, arguments = self._offer.check(call)
+            except BadCall as error:
+                events.append(
+                    self._refuse(error.code, call.name, str(error), part.body, part.start, part.end)
+                )
+                continue
+            self._calls += 1
+            action = Action(
+                id=self._new_id(),
+                name=call.name,
+                arguments=arguments,
+                offset=self._offset,
+                returns=definition.returns,
+            )
+            if definition.returns == "result":
+                self._waiting[action.id] = action
+            events.append(action)
+        return events
+
+    def _unclosed(self, part: Unclosed) -> Refused:
+        return self._refuse(
+            "unclosed", "", "the call was not finished", part.body, part.start, self._round.length
+        )
+
+    def _refuse(self, code: str, name: str, message: str, raw: str, start: int, end: int) -> Refused:
+        self._round.cuts.append((start, end))
+        return Refused(name=name, code=code, message=message, offset=self._offset, raw=raw)
+
+    def _assistant_message(self) -> ChatMessage:
+        """The round as history keeps it: as it was sampled, without refused calls and without what came too late."""
+        closing = self._format.closing
+        raw = "".join(piece.text for piece in self._round.pieces)
+        end = len(raw) if self._round.end is None else self._round.end
+        segments = sampled_segments(self._round.pieces, _kept_ranges(raw, end, self._round.cuts, closing))
+        if self._waiting and not raw[:end].endswith(
+            closing
+        ):  # stopped at the brace: close the call ourselves
+            segments.append(Segment(f" {closing}"))
+        return ChatMessage("assistant", tuple(segments))
+
+
+def _kept_ranges(raw: str, end: int, cuts: Iterable[tuple[int, int]], closing: str) -> list[tuple[int, int]]:
+    """The ranges of ``raw`` up to ``end`` without the cuts (and the closing marker after each), stripped."""
+    ranges: list[tuple[int, int]] = []
+    at = len(raw) - len(raw.lstrip())
+    for start, stop in cuts:
+        begin = stop + len(raw[stop:]) - len(raw[stop:].lstrip())
+        if raw.startswith(closing, begin):
+            stop = begin + len(closing)
+        ranges.append((at, start))
+        at = max(at, stop)
+    ranges.append((at, end))
+    kept = [(start, stop) for start, stop in ranges if raw[start:stop].strip()]
+    if kept:
+        start, stop = kept[-1]
+        kept[-1] = (start, start + len(raw[start:stop].rstrip()))
+    return kept
+
+
+def sampled_segments(pieces: Sequence[Piece], ranges: Iterable[tuple[int, int]]) -> list[Segment]:
+    """The parts of a generation that lie in ``ranges`` (positions in its text).
+
+    Pieces that lie inside as a whole keep the ids that were sampled for them; of a piece that is cut, text remains.
+    """
+    segments: list[Segment] = []
+    for start, end in ranges:
+        run: list[Piece] = []
+        at = 0
+        for piece in (*pieces, Piece("")):
+            begin, at = at, at + len(piece.text)
+            if piece.ids and begin >= start and at <= end:
+                run.append(piece)
+                continue
+            if run:
+                ids = tuple(token for sampled in run for token in sampled.ids)
+                segments.append(Segment("".join(sampled.text for sampled in run), ids=ids))
+                run = []
+            if begin < end and at > start:
+                segments.append(Segment(piece.text[max(start - begin, 0) : end - begin]))
+    return segments

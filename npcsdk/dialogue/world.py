@@ -1,0 +1,165 @@
+"""A world alive: its characters, one model, one memory, and the conversations that are open."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from npcsdk.actions.formats import load_format
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.backends import registry
+from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
+from npcsdk.dialogue.conversation import Conversation, Limits, Mind
+from npcsdk.dialogue.npc import Npc, definition_of_entry
+from npcsdk.errors import WorldError
+from npcsdk.memory.recall import Memory
+from npcsdk.persona.loader import load_world
+from npcsdk.persona.schema import WorldDefinition
+from npcsdk.persona.starter import shipped_world
+from npcsdk.prompt.templates import load_template
+
+__all__ = ["World", "open_world"]
+
+logger = logging.getLogger(__name__)
+
+
+class World:
+    """Made by `open_world`. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        definition: WorldDefinition,
+        backend: Backend,
+        memory: Memory,
+        source: ModelSource,
+        limits: Limits | None = None,
+    ) -> None:
+        self.definition = definition
+        self.source = source
+        self._memory = memory
+        self._backend = backend
+        self._lock = threading.Lock()
+        self._actions = {name: definition_of_entry(name, entry) for name, entry in definition.actions.items()}
+        self._npcs = {key: Npc(definition, persona) for key, persona in definition.personas.items()}
+        self._open: dict[str, Conversation] = {}
+        self._mind = Mind(
+            backend=backend,
+            template=load_template(source.prompt_format),
+            tool_format=load_format(source.tool_format),
+            memory=memory,
+            definitions=self.actions,
+            sampling=_sampling(source.options.get("sampling")),
+            limits=limits or Limits(),
+            contexts_in_system=source.options.get("contexts") == "system",
+        )
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def npcs(self) -> Mapping[str, Npc]:
+        """The characters by id."""
+        return self._npcs
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the loaded model's backend can do."""
+        return self._backend.capabilities
+
+    def actions(self) -> tuple[ActionDefinition, ...]:
+        """The world's actions and those that the game added."""
+        with self._lock:
+            return tuple(self._actions.values())
+
+    def add_actions(self, definitions: Iterable[ActionDefinition]) -> None:
+        """Add the game's own actions; one with the name of an action of the world takes its place."""
+        with self._lock:
+            self._actions |= {definition.name: definition for definition in definitions}
+
+    def open(self, npc: str, *, player: str = "player", conversation: str | None = None) -> Conversation:
+        """Begin or go on with a conversation.
+
+        Args:
+            npc: a character's id.
+            player: who speaks with it; memories are kept apart by it.
+            conversation: an id to go on with later, also after a restart; None makes a new one.
+
+        Raises:
+            WorldError: ``npc_unknown``.
+        """
+        character = self._npcs.get(npc)
+        if character is None:
+            raise WorldError(
+                f"There is no character {npc!r} in {self.name}.",
+                hint=f"It has: {', '.join(sorted(self._npcs))}.",
+                code="npc_unknown",
+            )
+        with self._lock:
+            key = conversation or uuid4().hex
+            known = self._open.get(key)
+            if known is not None and not known.closed:
+                if known.npc.id != npc or known.player != player:
+                    raise WorldError(
+                        f"The conversation {key!r} is between {known.npc.id!r} and {known.player!r}.",
+                        hint="Use another conversation id.",
+                        code="conversation_taken",
+                    )
+                return known
+            self._open[key] = opened = Conversation(self._mind, character, player=player, id=key)
+            return opened
+
+    def close(self) -> None:
+        """Cancel what runs, write what is pending, free the model. Idempotent."""
+        with self._lock:
+            conversations, self._open = list(self._open.values()), {}
+        for conversation in conversations:
+            conversation.close()
+        self._memory.close()
+        self._backend.close()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_world(
+    folder: Path | None = None,
+    *,
+    model: str | None = None,
+    memory: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> World:
+    """Load a world and a model; takes as long as the model takes to load.
+
+    Args:
+        folder: a world's folder; None is the world that ships with the package.
+        model: what `npcsdk.backends.registry.resolve` takes; None is the embedded model.
+        memory: the folder in which memory is kept; None keeps it for this run only.
+        options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``contexts``.
+
+    Raises:
+        WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
+    """
+    definition = load_world(folder or shipped_world())
+    source = registry.resolve(model)
+    source = replace(source, options={**source.options, **(options or {})})
+    stored = Memory.open(memory, definition.lore)
+    try:
+        backend = registry.load(source)
+    except BaseException:
+        stored.close()
+        raise
+    logger.info("world %s with model %s (%s)", definition.name, source.name, source.why)
+    return World(definition, backend, stored, source)
+
+
+def _sampling(options: Any) -> Sampling:
+    return Sampling(**cast("dict[str, Any]", options)) if isinstance(options, Mapping) else Sampling()
