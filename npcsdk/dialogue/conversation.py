@@ -7,8 +7,8 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import monotonic, time
-from typing import Any, Literal, cast
+from time import monotonic
+from typing import Any, Literal
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.formats import ToolFormat
@@ -17,9 +17,10 @@ from npcsdk.backends.base import Backend, CancelFlag, Constraint, Finish, Finish
 from npcsdk.dialogue.clock import TurnClock
 from npcsdk.dialogue.npc import Npc
 from npcsdk.dialogue.turn import Result, TurnMachine
+from npcsdk.dialogue.remembering import Said, refers_back
 from npcsdk.errors import NpcError, TurnError
 from npcsdk.events import Dropped, End, Event, Failed, Recalled, StopReason, Tokens
-from npcsdk.memory.recall import Experience, Memory, Passage
+from npcsdk.memory.recall import Memory, Passage
 from npcsdk.prompt.budget import Shares
 from npcsdk.prompt.build import REACT_LINE, event_line, state_line, tool_schemas
 from npcsdk.prompt.compose import Composed, Composer, Past
@@ -346,7 +347,7 @@ class Conversation:
         query = turn.happening or turn.line
         with turn.clock.recall():
             found = self._recall_for(query)
-            if not found and self._last_line and _refers_back(query):
+            if not found and self._last_line and refers_back(query):
                 found = self._recall_for(f"{self._last_line} {query}")
         if not turn.happening:
             self._last_line = turn.line
@@ -395,45 +396,18 @@ class Conversation:
         return None
 
     def _remember(self, turn: _Turn, answered: Sequence[ChatMessage]) -> None:
-        memory = self._mind.memory
-        record: dict[str, Any] = {
-            "turn": turn.id,
-            "line": turn.line,
-            "event": turn.happening,
-            "text": turn.spoken,
-            "reason": turn.reason,
-            "messages": [
-                {"role": message.role, "text": message.text}
-                for message in ((turn.composed.user, *answered) if turn.composed and answered else ())
-            ],
-        }
-        memory.append_turn(
-            self.id, self.npc.id, self.player, record, experiences=self._lived(turn), timeline=turn.timeline
+        said = Said(
+            turn=turn.id, line=turn.line, happening=turn.happening, text=turn.spoken, reason=turn.reason
         )
-
-    def _lived(self, turn: _Turn) -> list[Experience]:
-        """What the character will remember of a turn, as sentences that stand by themselves."""
-        if turn.happening:
-            lived = [("event", "game", turn.happening)]
-        else:
-            lived = [("turn", "player", f"{self.player} said: {turn.line.strip()}")]
-        if turn.spoken:
-            lived.append(("turn", "npc", f"{self.npc.name} said: {turn.spoken}"))
-        clock = turn.state.get("game_time")
-        at = float(clock) if isinstance(clock, (int, float)) else time()
-        return [
-            Experience(
-                npc=self.npc.id,
-                interlocutor=self.player,
-                kind=cast(Any, kind),
-                text=text,
-                origin=cast(Any, origin),
-                turn=turn.id,
-                conversation=self.id,
-                at=at,
-            )
-            for kind, origin, text in lived
-        ]
+        sent = (turn.composed.user, *answered) if turn.composed and answered else ()
+        self._mind.memory.append_turn(
+            self.id,
+            self.npc.id,
+            self.player,
+            said.record(sent),
+            experiences=said.experiences(self.npc, self.player, self.id, turn.state),
+            timeline=turn.timeline,
+        )
 
     def _restored(self, turn: Mapping[str, Any]) -> Past:
         messages = tuple(
@@ -479,17 +453,6 @@ class _TurnEvents:
 
 
 _REASONS: dict[FinishReason, StopReason] = {"stop": "stop", "length": "length", "cancelled": "stop"}
-
-
-_BACK = frozenset(
-    "it that this those these they them he she him her there one ones other another else more and why how when where who".split()
-)
-
-
-def _refers_back(line: str) -> bool:
-    """Whether a short line ("and the other one?") may only make sense after the one before it."""
-    words = [word.strip("?!.,'\"").lower() for word in line.split()]
-    return len(words) <= 8 and not _BACK.isdisjoint(words)
 
 
 def _failed(error: NpcError, text: str) -> Failed:

@@ -1,0 +1,82 @@
+"""What a finished turn leaves in memory, and when a line needs the one before it to be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+from npcsdk.dialogue.npc import Npc
+from npcsdk.memory.recall import Experience
+from npcsdk.prompt.templates import ChatMessage
+
+__all__ = ["Said", "refers_back"]
+
+_BACK = frozenset(
+    (
+        "it that this those these they them he she him her there one ones other another else more "
+        "and why how when where who what"
+    ).split()
+)
+
+
+def refers_back(line: str) -> bool:
+    """Whether a short line ("and the other one?") may only make sense after the one before it."""
+    words = [word.strip("?!.,'\"").lower() for word in line.split()]
+    return len(words) <= 8 and not _BACK.isdisjoint(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One turn that is over: the player's line or the game's event, and what was said to it."""
+
+    turn: str
+    line: str
+    happening: str
+    text: str
+    reason: str
+
+    def record(self, sent: Sequence[ChatMessage]) -> dict[str, Any]:
+        """The turn for the journal: enough to go on with the conversation after a restart.
+
+        ``sent`` are its messages as the model saw and sampled them, the user's first.
+        """
+        return {
+            "turn": self.turn,
+            "line": self.line,
+            "event": self.happening,
+            "text": self.text,
+            "reason": self.reason,
+            "messages": [{"role": message.role, "text": message.text} for message in sent],
+        }
+
+    def experiences(
+        self, npc: Npc, player: str, conversation: str, state: Mapping[str, Any]
+    ) -> list[Experience]:
+        """What the character remembers of it, as sentences that stand by themselves.
+
+        Game time is the state's ``game_time`` in seconds where the game sends it, else the wall clock.
+        """
+        clock = state.get("game_time")
+        at = float(clock) if isinstance(clock, (int, float)) else time()
+
+        def lived(kind: Any, origin: Any, text: str) -> Experience:
+            return Experience(
+                npc=npc.id,
+                interlocutor=player,
+                kind=kind,
+                text=text,
+                origin=origin,
+                turn=self.turn,
+                conversation=conversation,
+                at=at,
+            )
+
+        if self.happening:
+            made = [lived("event", "game", self.happening)]
+        else:
+            made = [lived("turn", "player", f"{player} said: {self.line.strip()}")]
+        if self.text:
+            made.append(lived("turn", "npc", f"{npc.name} said: {self.text}"))
+        return made
