@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.journal import Journal, Record
@@ -12,7 +13,10 @@ from npcsdk.memory.registry import Embedder, VectorIndex
 
 __all__ = ["Follower"]
 
-_BATCH = 16  # Chroma holds the interpreter's lock while it adds: about 10 ms for 16 vectors
+_BATCH = (
+    64  # Chroma holds the interpreter's lock while it adds: some ten milliseconds, few more for 64 than for 1
+)
+_LINGER = 0.5  # seconds that new records may wait for company: one interruption instead of several
 _READ = 256
 _ATTEMPTS = 3
 
@@ -42,6 +46,8 @@ class Follower:
         self._changed = threading.Condition()
         self._done = 0  # everything up to this position is in the index
         self._broken = False
+        self._index_failed = False
+        self._hurry = 0  # how many wait for the index to hold everything
         self._deadline: float | None = None  # set by close: when to stop, drained or not
         self._thread = threading.Thread(target=self._run, name="npcsdk-memory-index", daemon=True)
         self._thread.start()
@@ -73,9 +79,13 @@ class Follower:
         """Waits until the index holds all that the journal holds now. False: it does not, or never will."""
         target = self._journal.last
         with self._changed:
-            return self._changed.wait_for(lambda: self._done >= target or self._broken, timeout) and (
-                self._done >= target
-            )
+            self._hurry += 1
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: self._done >= target or self._broken, timeout)
+            finally:
+                self._hurry -= 1
+            return self._done >= target
 
     def close(self, drain: float) -> None:
         """Stops, after following to the end of the journal if that takes no longer than ``drain`` seconds."""
@@ -85,8 +95,6 @@ class Follower:
         self._thread.join()
 
     # -- the thread
-
-    _index_failed = False
 
     def _run(self) -> None:
         failures = 0
@@ -124,12 +132,17 @@ class Follower:
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._journal.last > self._done or self._index_failed or self._deadline is not None
-            )
+            self._changed.wait_for(self._something_to_do)
+            if self._index is not None:
+                self._changed.wait_for(lambda: self._hurry or self._something_to_do() == "now", _LINGER)
             if self._deadline is None:
                 return True
             return self._journal.last > self._done and time.monotonic() < self._deadline
+
+    def _something_to_do(self) -> Literal["", "soon", "now"]:
+        if self._index_failed or self._deadline is not None or self._journal.last - self._done >= _BATCH:
+            return "now"
+        return "soon" if self._journal.last > self._done else ""
 
     def _repair(self, index: VectorIndex) -> None:
         """Makes the index hold exactly the journal's records, by comparing counts and, where they differ, ids."""

@@ -71,7 +71,7 @@ class ChromaIndex:
 
     def add(self, npc: str, positions: Sequence[int], vectors: Vectors) -> None:
         with self._translated("written"):
-            self._collection(npc).upsert(ids=[str(position) for position in positions], embeddings=vectors)
+            self._collection(npc).add(ids=[str(position) for position in positions], embeddings=vectors)
 
     def remove(self, npc: str, positions: Sequence[int]) -> None:
         with self._translated("written"):

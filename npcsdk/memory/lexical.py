@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +32,7 @@ class LexicalIndex:
         self._postings: dict[str, tuple[array[int], array[float]]] = {}
         self._lengths: array[float] = array("f")
         self._total = 0.0
-        self._grams: dict[str, set[str]] = {}
+        self._grams: dict[str, list[str]] = {}  # pair of letters → terms that have it
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -50,7 +52,7 @@ class LexicalIndex:
             if posting is None:
                 posting = self._postings[term] = (array("i"), array("f"))
                 for gram in _grams(term):
-                    self._grams.setdefault(gram, set()).add(term)
+                    self._grams.setdefault(gram, []).append(term)
             posting[0].append(document)
             posting[1].append(count)
         self._lengths.append(length)
@@ -67,14 +69,11 @@ class LexicalIndex:
         if len(term) < 4:
             return []
         grams = _grams(term)
-        shared: dict[str, int] = {}
-        for gram in grams:
-            for other in self._grams.get(gram, ()):
-                shared[other] = shared.get(other, 0) + 1
+        shared = Counter(chain.from_iterable(self._grams.get(gram, ()) for gram in grams))
         found: list[tuple[float, str]] = []
         for other, count in shared.items():
-            # compared by what is common to both, 2·|A∩B| / (|A|+|B|)
-            likeness = 2.0 * count / (len(grams) + len(_grams(other)))
+            # What is common to both, 2·|A∩B| / (|A|+|B|); a word of n letters has about n + 1 pairs.
+            likeness = 2.0 * count / (len(grams) + len(other) + 1)
             if likeness >= _TYPO_SIMILARITY and abs(len(other) - len(term)) <= 2:
                 found.append((likeness, other))
         found.sort(key=lambda item: (-item[0], item[1]))

@@ -60,7 +60,7 @@ class VectorIndex(Protocol):
         ...
 
     def add(self, npc: str, positions: Sequence[int], vectors: Vectors) -> None:
-        """Adds vectors, or replaces them."""
+        """Adds vectors; a position that it holds already may be ignored."""
         ...
 
     def remove(self, npc: str, positions: Sequence[int]) -> None:
