@@ -16,8 +16,8 @@ from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, CancelFlag, Constraint, Finish, FinishReason, Request, Sampling
 from npcsdk.dialogue.clock import TurnClock
 from npcsdk.dialogue.npc import Npc
-from npcsdk.dialogue.turn import Result, TurnMachine
 from npcsdk.dialogue.remembering import Said, refers_back
+from npcsdk.dialogue.turn import Result, TurnMachine
 from npcsdk.errors import NpcError, TurnError
 from npcsdk.events import Dropped, End, Event, Failed, Recalled, StopReason, Tokens
 from npcsdk.memory.recall import Memory, Passage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time
@@ -13,18 +14,16 @@ from npcsdk.prompt.templates import ChatMessage
 
 __all__ = ["Said", "refers_back"]
 
-_BACK = frozenset(
-    (
-        "it that this those these they them he she him her there one ones other another else more "
-        "and why how when where who what"
-    ).split()
+_BACK = re.compile(
+    r"\b(it|that|this|those|these|they|them|he|she|him|her|there|ones?|others?|another|else|more|and"
+    r"|why|how|when|where|who|what)\b",
+    re.IGNORECASE,
 )
 
 
 def refers_back(line: str) -> bool:
     """Whether a short line ("and the other one?") may only make sense after the one before it."""
-    words = [word.strip("?!.,'\"").lower() for word in line.split()]
-    return len(words) <= 8 and not _BACK.isdisjoint(words)
+    return len(line.split()) <= 8 and _BACK.search(line) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from npcsdk.actions.formats import load_format
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.backends import registry
+from npcsdk.backends.registry import load, resolve
 from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
 from npcsdk.dialogue.conversation import Conversation, Limits, Mind
 from npcsdk.dialogue.npc import Npc, definition_of_entry
@@ -149,11 +149,11 @@ def open_world(
         WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
     """
     definition = load_world(folder or shipped_world())
-    source = registry.resolve(model)
+    source = resolve(model)
     source = replace(source, options={**source.options, **(options or {})})
     stored = Memory.open(memory, definition.lore)
     try:
-        backend = registry.load(source)
+        backend = load(source)
     except BaseException:
         stored.close()
         raise
