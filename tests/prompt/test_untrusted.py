@@ -79,6 +79,14 @@ def test_two_fields_next_to_each_other_make_no_marker(first: str, second: str) -
     assert not MARKER.search(neutralise(first) + neutralise(second))
 
 
+def test_every_marker_cut_at_every_place_between_two_fields() -> None:
+    for marker in MARKERS:
+        for at in range(len(marker) + 1):
+            for filler in FILLERS:
+                joined = neutralise(marker[:at] + filler) + neutralise(filler + marker[at:])
+                assert not MARKER.search(unicodedata.normalize("NFKC", joined)), (marker, at, filler)
+
+
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Cf"), blacklist_characters="<[＜﹤"), max_size=80))
 def test_ordinary_text_is_left_alone(text: str) -> None:
     assert neutralise(text) == text

@@ -1,0 +1,141 @@
+"""A world without a model: what it does follows from the line that it is told. Used in this process and in workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from npcsdk.errors import ModelError, TurnError
+from npcsdk.events import Action, End, Event, Failed, Refused, Text
+
+
+@dataclass(frozen=True)
+class FakeNpc:
+    id: str
+    name: str
+    role: str = "a test"
+    voice: str | None = None
+
+
+class FakeConversation:
+    def __init__(self, world: FakeWorld, npc: str, player: str, history: str) -> None:
+        self.world, self.npc, self.player, self.id = world, npc, player, history
+        self.cancelled = threading.Event()
+        self.running = False
+        self.waiting: dict[str, tuple[threading.Event, list[Any]]] = {}
+        self.closed = False
+
+    def say(self, line, *, turn=None, state=None, seed=None) -> Iterator[Event]:
+        if not line.strip():
+            raise TurnError("The line is empty.", hint="Say something.", code="empty_line")
+        if self.running:
+            raise TurnError("Still speaking.", code="turn_in_progress")
+        self.running = True
+        self.cancelled.clear()
+        self.world.lines.append((self.id, line))
+        try:
+            yield from self._perform(line, state or {}, seed)
+        finally:
+            self.running = False
+
+    def react(self, happening, *, turn=None, state=None, seed=None) -> Iterator[Event]:
+        return self.say(f"say You saw: {happening}", turn=turn, state=state, seed=seed)
+
+    def _perform(self, line: str, state: Mapping[str, Any], seed: int | None) -> Iterator[Event]:
+        command, _, rest = line.partition(" ")
+        if command == "act":
+            name, _, argument = rest.partition(" ")
+            ready, answer = threading.Event(), []
+            self.waiting["a1"] = (ready, answer)
+            yield Text(text="Wait. ", offset=0)
+            yield Action(id="a1", name=name, arguments={"target": argument}, offset=6, returns="result")
+            came = ready.wait(self.world.timeout)
+            said = f"{answer[0]}: {answer[1]}" if came else "no answer"
+            yield Text(text=said, offset=6)
+            yield End(reason="stop", text="Wait. " + said)
+        elif command == "do":
+            for number, name in enumerate(rest.split()):
+                yield Action(id=f"a{number}", name=name, arguments={})
+            yield End(reason="stop")
+        elif command == "for-ever":
+            offset = 0
+            yield Text(text="on ", offset=0)
+            while not self.cancelled.wait(0.005):
+                offset += 3
+                yield Text(text="on ", offset=offset)
+            yield End(reason="cancelled", text="on " * (offset // 3 + 1))
+        elif command == "count":
+            for number in range(int(rest)):
+                yield Text(text=f"{number} ", offset=0)
+            yield End(reason="stop", text=rest)
+        elif command == "refuse":
+            yield Refused(name="fly", code="unknown_action", message="Nobody can fly.")
+            yield End(reason="stop")
+        elif command == "fail":
+            yield Text(text="Hm", offset=0)
+            yield Failed(code="backend_error", message="It broke.", hint="Mend it.", text="Hm")
+        elif command == "raise":
+            yield Text(text="Hm", offset=0)
+            raise RuntimeError("a bug")
+        elif command == "die":
+            yield Text(text="Farewell", offset=0)
+            threading.Event().wait(0.05)  # let the word out: what is tested is what follows it
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+        elif command == "state":
+            text = f"{dict(state)} {seed}"
+            yield Text(text=text, offset=0)
+            yield End(reason="stop", text=text)
+        else:
+            yield Text(text=f"{self.npc} heard ", offset=0)
+            yield Text(text=line, offset=len(self.npc) + 7)
+            yield End(reason="stop", text=f"{self.npc} heard {line}")
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def result(self, action_id, status, value=None) -> bool:
+        if action_id not in self.waiting:
+            return False
+        ready, answer = self.waiting.pop(action_id)
+        answer[:] = [status, value]
+        ready.set()
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeWorld:
+    def __init__(self, timeout: float = 5.0) -> None:
+        self.name = "Testholm"
+        self.npcs = {"mira": FakeNpc("mira", "Mira"), "tom": FakeNpc("tom", "Old Tom", voice="low")}
+        self.timeout = timeout
+        self.actions: list[Any] = []
+        self.conversations: list[FakeConversation] = []
+        self.lines: list[tuple[str, str]] = []
+        self.closed = False
+
+    def add_actions(self, definitions: Iterable[Any]) -> None:
+        self.actions += definitions
+
+    def open(self, npc, *, player="player", conversation=None) -> FakeConversation:
+        if npc not in self.npcs:
+            raise TurnError(f"There is no {npc!r}.", hint="There is Mira.", code="unknown_npc")
+        made = FakeConversation(self, npc, player, conversation or f"h{len(self.conversations)}")
+        self.conversations.append(made)
+        return made
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def open_world(folder, *, model=None, memory=None, options=None) -> FakeWorld:
+    if model == "missing":
+        raise ModelError("There is no model 'missing'.", hint="Take another.", code="model_not_found")
+    if model == "crash":
+        os._exit(7)
+    return FakeWorld(**(options or {}))
