@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import npcsdk
 
 PUBLIC = [
@@ -41,12 +43,8 @@ def test_the_public_surface_is_this_list() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    try:
+    with pytest.raises(AttributeError, match="nothing_like_this"):
         npcsdk.nothing_like_this  # noqa: B018
-    except AttributeError as error:
-        assert "nothing_like_this" in str(error)
-    else:
-        raise AssertionError
 
 
 def test_import_loads_no_dependency() -> None:

@@ -124,8 +124,8 @@ class CallStream:
             return False
         self._speak(pending[at : marker.start()], parts)
         self._at = marker.end()
+        self._called = True
         if marker[0] == self._opening:  # a closing marker that nothing opened is just left out
-            self._called = True
             self._open_body(marker.start())
         return True
 

@@ -19,7 +19,9 @@ __all__ = ["check"]
 def check(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="World folders or single files. Left out: the shipped world."),
+        typer.Argument(
+            metavar="[PATH]...", help="World folders or single files. Left out: the shipped world."
+        ),
     ] = None,
 ) -> None:
     """Check worlds, personas and lore; exit code 2 when something is wrong."""

@@ -21,4 +21,6 @@ def init(
     """Make a small commented world with two characters, lore and actions."""
     for path in create_world(directory):
         sys.stdout.write(f"{path}\n")
-    sys.stdout.write(f"\nTalk to it:   npcsdk play --world {directory}\nCheck it:     npcsdk check {directory}\n")
+    sys.stdout.write(
+        f"\nTalk to it:   npcsdk play --world {directory}\nCheck it:     npcsdk check {directory}\n"
+    )

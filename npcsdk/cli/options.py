@@ -15,7 +15,9 @@ WorldOption: TypeAlias = Annotated[
 ]
 ModelOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--model", metavar="MODEL", help="A catalogue name or a folder. Left out: the embedded model."),
+    typer.Option(
+        "--model", metavar="MODEL", help="A catalogue name or a folder. Left out: the embedded model."
+    ),
 ]
 MemoryOption: TypeAlias = Annotated[
     Path | None,

@@ -32,7 +32,9 @@ def reports_errors(command: Callable[Given, Returned]) -> Callable[Given, Return
         try:
             return command(*args, **kwargs)
         except NpcError as error:
-            errors.print(f"[bold red]error[/] [dim]({escape(error.code)})[/]: {escape(error.message)}", soft_wrap=True)
+            errors.print(
+                f"[bold red]error[/] [dim]({escape(error.code)})[/]: {escape(error.message)}", soft_wrap=True
+            )
             if error.hint:
                 errors.print(f"[bold]hint[/]: {escape(error.hint)}", soft_wrap=True)
             raise typer.Exit(2) from None
@@ -48,7 +50,9 @@ def print_json(event: Event) -> None:
 
 def arguments_text(arguments: Any) -> str:
     """``gate="iron gate", count=2``."""
-    return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in arguments.items())
+    return ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in arguments.items()
+    )
 
 
 class EventPrinter:
@@ -81,7 +85,9 @@ class EventPrinter:
             self._aside(f"[not allowed: {event.message}]", "dim")
         elif isinstance(event, Failed):
             self._break()
-            errors.print(f"[bold red]error[/] [dim]({escape(event.code)})[/]: {escape(event.message)}", soft_wrap=True)
+            errors.print(
+                f"[bold red]error[/] [dim]({escape(event.code)})[/]: {escape(event.message)}", soft_wrap=True
+            )
             if event.hint:
                 errors.print(f"[bold]hint[/]: {escape(event.hint)}", soft_wrap=True)
         else:
@@ -115,3 +121,20 @@ class EventPrinter:
             sys.stdout.write("\n")
             sys.stdout.flush()
         self._open = False
+
+
+def print_explained(end: End) -> None:
+    """What an answer was made from: recalled passages with their reasons, what was dropped, where the time went."""
+    console = Console(highlight=False, soft_wrap=True)
+    for item in end.recalled:
+        console.print(f"[dim]  {escape(item.source)}  {item.score:.2f}  ({escape(item.reason)})[/]")
+        console.print(f"[dim]    {escape(item.text)}[/]")
+    if not end.recalled:
+        console.print("[dim]  nothing was recalled[/]")
+    for item in end.dropped:
+        console.print(f"[dim]  dropped {escape(item.what)} ({item.tokens} tokens)[/]")
+    times = end.timings
+    console.print(
+        f"[dim]  recall {times.recall_ms:.1f} ms · our own work {times.sdk_ms:.1f} ms · first word "
+        f"{times.first_token_ms:.0f} ms · whole turn {times.total_ms:.0f} ms · ended: {end.reason}[/]"
+    )

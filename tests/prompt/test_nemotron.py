@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def test_sampled_segments_spell_the_same_text(text: str, cuts: list[int]) -> Non
     """A reply kept in the pieces in which it was sampled reads like the reply as one string."""
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = tuple(
-        Segment(text[start:stop], ids=(1,)) for start, stop in zip(edges, edges[1:], strict=False) if stop > start
+        Segment(text[start:stop], ids=(1,)) for start, stop in itertools.pairwise(edges) if stop > start
     )
     split = "".join(part.text for part in TEMPLATE.message(ChatMessage("assistant", pieces)))
     assert split == "".join(part.text for part in TEMPLATE.message(ChatMessage.of("assistant", text)))
@@ -110,10 +111,22 @@ def test_golden(name: str) -> None:
 
 def test_segments_know_control_from_text() -> None:
     prompt = assemble(
-        TEMPLATE, system="Be kind.", tools=TOOLS, messages=[ChatMessage.of("user", "hi"), ChatMessage.of("tool", "x")]
+        TEMPLATE,
+        system="Be kind.",
+        tools=TOOLS,
+        messages=[ChatMessage.of("user", "hi"), ChatMessage.of("tool", "x")],
     )
     control = [segment.text for segment in prompt.segments if segment.control]
     assert control == ["<extra_id_0>", "<extra_id_1>", "<extra_id_1>", "<extra_id_1>"]
     assert prompt.text == ours("Be kind.", TOOLS, [], [("user", "hi"), ("tool", "x")])
     # text between two control tokens is one segment, so that it is encoded in one go as the model's tokenizer does
-    assert [segment.control for segment in prompt.segments] == [True, False, True, False, True, False, True, False]
+    assert [segment.control for segment in prompt.segments] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]

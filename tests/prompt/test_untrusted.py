@@ -87,7 +87,12 @@ def test_every_marker_cut_at_every_place_between_two_fields() -> None:
                 assert not MARKER.search(unicodedata.normalize("NFKC", joined)), (marker, at, filler)
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Cf"), blacklist_characters="<[＜﹤"), max_size=80))
+@given(
+    st.text(
+        alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Cf"), blacklist_characters="<[＜﹤"),
+        max_size=80,
+    )
+)
 def test_ordinary_text_is_left_alone(text: str) -> None:
     assert neutralise(text) == text
 
@@ -126,7 +131,9 @@ def test_every_field_of_a_prompt_is_defused(text: str) -> None:
     prompt = assemble(
         TEMPLATE,
         system=system_text(system_sections(WorldText(text), persona_of(text), [text])),
-        tools=tool_schemas([("open_gate", text, {"type": "object", "properties": {"gate": {"description": text}}})]),
+        tools=tool_schemas(
+            [("open_gate", text, {"type": "object", "properties": {"gate": {"description": text}}})]
+        ),
         messages=[
             ChatMessage.of("user", user),
             ChatMessage.of("tool", Result("done", text).as_text()),

@@ -1,0 +1,6 @@
+"""``python -m npcsdk``."""
+
+from npcsdk.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The streaming parser: the same parts however the output is cut, and never a fragment of a call as speech."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npcsdk.actions.stream import CallPart, CallStream, Part, Speech, Unclosed
+
+OPENING, CLOSING = "<toolcall>", "</toolcall>"
+
+
+def run(chunks: list[str]) -> list[Part]:
+    """The parts of an output that arrives in ``chunks``, neighbouring speech joined."""
+    stream = CallStream(OPENING, CLOSING)
+    parts = [part for chunk in chunks for part in stream.feed(chunk)] + stream.finish()
+    joined: list[Part] = []
+    for part in parts:
+        if joined and isinstance(part, Speech) and isinstance(last := joined[-1], Speech):
+            joined[-1] = Speech(last.text + part.text)
+        else:
+            joined.append(part)
+    return joined
+
+
+def speech(parts: list[Part]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, Speech))
+
+
+CASES: dict[str, tuple[str, str, list[str]]] = {
+    # name: (output, speech, bodies of complete calls)
+    "plain": ("Good day.", "Good day.", []),
+    "leading space": (' <toolcall> {"name": "a"} </toolcall>', "", ['{"name": "a"}']),
+    "multi-line": ('Hm.\n<toolcall>\n{"name": "a",\n "arguments": {\n}}\n</toolcall>', "Hm.", ['{"name": "a",\n "arguments": {\n}}']),
+    "between words": ('One <toolcall> {"a": 1} </toolcall> two', "One two", ['{"a": 1}']),
+    "no spaces": ('One<toolcall>{"a":1}</toolcall>two', "Onetwo", ['{"a":1}']),
+    "several": ('<toolcall> {"a": 1} </toolcall> <toolcall> {"b": 2} </toolcall> Done.', "Done.", ['{"a": 1}', '{"b": 2}']),
+    "two in one pair": ('<toolcall> {"a": 1}, {"b": 2} </toolcall>', "", ['{"a": 1}', '{"b": 2}']),
+    "marker inside a string": ('<toolcall> {"a": "</toolcall>\\"}"} </toolcall>x', "x", ['{"a": "</toolcall>\\"}"}']),
+    "closing forgotten": ('<toolcall> {"a": 1} And so on', "And so on", ['{"a": 1}']),
+    "comma after": ('<toolcall> {"a": 1} , and so on', ", and so on", ['{"a": 1}']),
+    "not json": ("<toolcall> open the gate </toolcall> There.", "There.", ["open the gate"]),
+    "stray closing": ("Well </toolcall> then", "Well then", []),
+    "angle brackets": ("a < b, <b>bold</b>, <toolbox>", "a < b, <b>bold</b>, <toolbox>", []),
+    "nested opening": ('<toolcall> <toolcall> {"a": 1} </toolcall>', "", ['<toolcall> {"a": 1}']),
+    "cut marker": ("Fine. <toolca", "Fine.", []),
+    "list": ('<toolcall> [{"a": 1}, {"b": 2}] </toolcall>', "", ['[{"a": 1}, {"b": 2}]']),
+    "unicode": ('🙂 <toolcall> {"a": "ü🙂"} </toolcall> ä', "🙂 ä", ['{"a": "ü🙂"}']),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases_whole_and_cut_everywhere(name: str) -> None:
+    output, spoken, bodies = CASES[name]
+    whole = run([output])
+    assert speech(whole) == spoken
+    assert [part.body for part in whole if isinstance(part, CallPart)] == bodies
+    assert not any(isinstance(part, Unclosed) for part in whole)
+    for at in range(len(output) + 1):
+        assert run([output[:at], output[at:]]) == whole
+    assert run(list(output)) == whole
+
+
+@pytest.mark.parametrize("cut", range(11, 40))
+def test_an_output_that_ends_inside_a_call(cut: int) -> None:
+    output = '<toolcall> {"name": "a", "arguments": {}} </toolcall>'[:cut]
+    parts = run([output])
+    assert len(parts) == 1
+    assert isinstance(parts[0], Unclosed)
+
+
+PIECES = st.sampled_from(
+    [OPENING, CLOSING, "{", "}", "[", "]", '"', "\\", "<", "</", "tool", "call>", ",", " ", "\n", "a", "é", '{"n": 1}']
+)
+
+
+@given(st.lists(PIECES, max_size=24), st.lists(st.integers(0, 200), max_size=6))
+def test_any_output_cut_anywhere_gives_the_same(pieces: list[str], cuts: list[int]) -> None:
+    output = "".join(pieces)
+    edges = [0, *sorted(min(cut, len(output)) for cut in cuts), len(output)]
+    chunks = [output[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    whole = run([output])
+    assert run(chunks) == whole
+    assert run(list(output)) == whole
+    spoken = speech(whole)
+    assert OPENING not in spoken
+    assert CLOSING not in spoken
+    assert spoken == spoken.strip()
+
+
+@given(st.text(alphabet=st.characters(blacklist_characters="<", blacklist_categories=("Cs",)), max_size=80))
+def test_speech_without_markers_is_spoken_as_it_is(text: str) -> None:
+    assert speech(run([text])) == text.strip()
+
+
+def test_a_call_is_complete_at_its_closing_brace() -> None:
+    stream = CallStream(OPENING, CLOSING)
+    output = 'Yes. <toolcall> {"name": "a", "arguments": {"x": {"y": 1}}}'
+    for character in output[:-1]:
+        assert not any(isinstance(part, CallPart) for part in stream.feed(character))
+    assert isinstance(stream.feed(output[-1])[-1], CallPart)
