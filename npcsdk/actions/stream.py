@@ -219,9 +219,11 @@ class CallStream:
 
 def _overlap(text: str, begin: int, marker: str) -> int:
     """How many characters at the end of ``text`` (after ``begin``) may be the beginning of ``marker``."""
-    for length in range(min(len(text) - begin, len(marker) - 1), 0, -1):
-        if text.endswith(marker[:length]):
-            return length
+    at = text.find(marker[0], max(begin, len(text) - len(marker) + 1))
+    while at >= 0:
+        if marker.startswith(text[at:]):
+            return len(text) - at
+        at = text.find(marker[0], at + 1)
     return 0
 
 
