@@ -22,8 +22,8 @@ class _Waiter:
 class FairLock:
     """First come, first served; a higher priority goes ahead, but nobody is passed over for ever.
 
-    A plain `threading.Lock` would mostly go back to the thread that just released it. After every four times
-    that a waiter is passed over it counts as one priority higher.
+    A plain `threading.Lock` would mostly go back to the thread that just released it. After every four times that
+    a later one goes ahead of it, a waiter counts as one priority higher.
     """
 
     __slots__ = ("_guard", "_held", "_waiters")
@@ -32,6 +32,11 @@ class FairLock:
         self._guard = threading.Lock()
         self._held = False
         self._waiters: list[_Waiter] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for it."""
+        return len(self._waiters)
 
     def acquire(self, priority: int = 0) -> None:
         with self._guard:
@@ -57,7 +62,8 @@ class FairLock:
                 self._held = False
                 return
             best = max(self._waiters, key=lambda waiter: waiter.priority + waiter.passed // _PATIENCE)
-            self._waiters.remove(best)
-            for waiter in self._waiters:
+            at = self._waiters.index(best)
+            for waiter in self._waiters[:at]:
                 waiter.passed += 1
+            del self._waiters[at]
         best.gate.release()

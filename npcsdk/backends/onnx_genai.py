@@ -6,7 +6,7 @@ turn's actions are not.
 
 Options of a `ModelSource`:
 
-    provider        "cpu" (default), "cuda", "dml", ... The installed package has to support it.
+    device          "cpu" (default), "cuda", "dml", ... The installed package has to support it.
     threads         threads of one computation; the runtime's choice if absent.
     context_length  tokens of prompt and reply together, at most the model's.
     cache_bytes     bytes for the caches of all sessions: 512 MiB, or one whole window if that is more.
@@ -42,7 +42,8 @@ og = cast(
 )  # The package has no types. Everything that it returns is named and typed in this module.
 
 _CACHE_BYTES = 512 << 20
-_OPTIONS = ("provider", "threads", "context_length", "cache_bytes", "piece_ms")
+_OPTIONS = ("device", "threads", "context_length", "cache_bytes", "piece_ms")
+_NOT_OURS = ("sampling", "contexts")  # Options of a whole world travel together; these are the dialogue's.
 _AGAIN = "Copy or build the model folder again."
 
 
@@ -159,12 +160,12 @@ def load(source: ModelSource) -> Backend:
     shape = Shape.read(folder)
     _need(folder / shape.decoder)
     encoding = TextEncoding.from_file(folder / "tokenizer.json", vocabulary=shape.vocabulary)
-    provider = str(options.get("provider", "cpu")).lower()
+    device = str(options.get("device", "cpu")).lower()
     window = min(
         shape.context_length, source.context_length, int(options.get("context_length", shape.context_length))
     )
     # The builder keeps keys and values in float32 on the CPU and in float16 elsewhere.
-    size = shape.cache_bytes(window, 4 if provider == "cpu" else 2)
+    size = shape.cache_bytes(window, 4 if device == "cpu" else 2)
     budget = int(options.get("cache_bytes", max(_CACHE_BYTES, size)))
     if budget < size:
         raise ModelError(
@@ -173,20 +174,22 @@ def load(source: ModelSource) -> Backend:
             hint="Raise the option cache_bytes, or lower context_length.",
         )
     try:
-        model = og.Model(_config(folder, provider, options.get("threads")))
+        model = og.Model(_config(folder, device, options.get("threads")))
         runtime = _Runtime(model, source, shape, window, size)
         _try(model, shape)
     except Exception as error:  # The package raises whatever its native part threw.
         raise ModelError(
             f"The model in {folder} cannot be loaded: {_first_line(error)}",
             code="model_broken",
-            hint=_why(error, provider),
+            hint=_why(error, device),
         ) from error
     return TokenBackend(runtime, encoding, budget=budget, piece_ms=float(options.get("piece_ms", 50.0)))
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in given.items():
+        if name in _NOT_OURS:
+            continue
         if name not in _OPTIONS:
             raise ModelError(
                 f"The backend onnx_genai has no option {name!r}.",
@@ -194,23 +197,24 @@ def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
                 hint=f"Its options: {', '.join(_OPTIONS)}.",
             )
         number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        if not (isinstance(value, str) if name == "provider" else number):
+        if not (isinstance(value, str) if name == "device" else number):
             raise ModelError(
                 f"The option {name!r} cannot be {value!r}.",
                 code="option_invalid",
-                hint="provider is a name; all others are numbers above zero.",
+                hint="device is a name; all others are numbers above zero.",
             )
     return given
 
 
-def _config(folder: Path, provider: str, threads: Any) -> Any:
+def _config(folder: Path, device: str, threads: Any) -> Any:
     config = og.Config(str(folder))
-    if provider != "cpu":
+    if device != "cpu":
         config.clear_providers()
-        config.append_provider(provider)
+        config.append_provider(device)
+    session = {"log_severity_level": 4}  # Errors are raised; the native part need not print them as well.
     if threads:
-        session = {"intra_op_num_threads": int(threads)}
-        config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
+        session["intra_op_num_threads"] = int(threads)
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
     return config
 
 
@@ -233,12 +237,11 @@ def _need(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 300 else line[:300] + "..."
 
 
-def _why(error: Exception, provider: str) -> str:
-    if provider != "cpu" and "provider" in str(error).lower():
-        return (
-            f"The installed onnxruntime-genai does not support {provider!r}; install the package that does."
-        )
+def _why(error: Exception, device: str) -> str:
+    if device != "cpu" and "provider" in str(error).lower():
+        return f"The installed onnxruntime-genai does not support {device!r}; install the package that does."
     return _AGAIN

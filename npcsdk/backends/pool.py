@@ -68,10 +68,9 @@ class SessionPool(Generic[State]):
         Returns a state that is no longer wanted: this one, if the session was released meanwhile, or an older
         one of the same session.
         """
+        unwanted = session in self._unwanted
         self.forget(session, size)
-        if session in self._unwanted:
-            if session not in self._taken:
-                self._unwanted.discard(session)
+        if unwanted:
             return state
         older = self._idle.pop(session, None)
         if older is not None:
@@ -86,6 +85,7 @@ class SessionPool(Generic[State]):
         self._taken[session] -= 1
         if not self._taken[session]:
             del self._taken[session]
+            self._unwanted.discard(session)
 
     def release(self, session: str) -> State | None:
         """Drop a session. Its state if it was idle; a taken one comes back from `put` instead."""

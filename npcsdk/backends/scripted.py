@@ -195,10 +195,13 @@ def load(source: ModelSource) -> Backend:
         or not all(isinstance(r, str) for r in cast("list[Any]", replies))
     ):
         raise ModelError(f"The script {path} holds no list of replies.", code="model_broken", hint=hint)
+    delay: Any = options.get("delay", 0.0)
+    if not isinstance(delay, int | float) or delay < 0:
+        raise ModelError(f"The script {path} has the delay {delay!r}.", code="model_broken", hint=hint)
     return ScriptedBackend(
         cast("list[str]", replies),
         context_length=source.context_length,
-        delay=float(options.get("delay", 0.0)),
+        delay=float(delay),
         loop=bool(options.get("loop", True)),
         name=source.name,
     )
