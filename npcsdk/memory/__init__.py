@@ -1,0 +1,1 @@
+"""What characters have lived through and what they know: journal, index, embedder, scoring, recall."""

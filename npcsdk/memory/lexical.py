@@ -14,10 +14,12 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from npcsdk.memory.text import edits
+
 __all__ = ["LexicalIndex", "idf"]
 
 _K1, _B = 1.2, 0.5
-_TYPO_SIMILARITY = 0.5
+_PART = 0.6  # the likeness of a word and the longer one that is made with it
 
 
 def idf(documents: int, holding: int) -> float:
@@ -65,17 +67,24 @@ class LexicalIndex:
         return 0 if posting is None else len(posting[0])
 
     def resembling(self, term: str) -> list[tuple[str, float]]:
-        """Terms that are spelt like ``term``, at most three, each with a likeness in (0, 1)."""
+        """Terms that ``term`` may be a misspelling or a compound of, at most three, each with a likeness."""
         if len(term) < 4:
             return []
+        most = 1 if len(term) < 7 else 2
         grams = _grams(term)
         shared = Counter(chain.from_iterable(self._grams.get(gram, ()) for gram in grams))
         found: list[tuple[float, str]] = []
         for other, count in shared.items():
-            # What is common to both, 2·|A∩B| / (|A|+|B|); a word of n letters has about n + 1 pairs.
-            likeness = 2.0 * count / (len(grams) + len(other) + 1)
-            if likeness >= _TYPO_SIMILARITY and abs(len(other) - len(term)) <= 2:
-                found.append((likeness, other))
+            # One slip changes at most three of a word's pairs of letters.
+            if len(other) < 4:
+                continue
+            if abs(len(other) - len(term)) <= most and count >= len(grams) - 3 * most:
+                slips = edits(term, other, most)
+                if slips <= most:
+                    found.append((1.0 - slips / len(term), other))
+                    continue
+            if term.startswith(other) or term.endswith(other) or other.startswith(term):
+                found.append((_PART, other))  # "rooftop" and "roof", "fistfight" and "fight"
         found.sort(key=lambda item: (-item[0], item[1]))
         return [(other, likeness) for likeness, other in found[:3]]
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from npcsdk.memory.lexical import LexicalIndex, idf
+from npcsdk.memory.text import misspelt_filler, terms
+from npcsdk.memory.thesaurus import hints, neighbours
 
 __all__ = ["Query", "best"]
 
 _MISSPELT = 0.7  # a term that only resembles the query's counts for this share of its likeness
+_NEIGHBOUR = 0.4  # a term that means about the same counts for this share
+_HINT = 0.15  # a term that fits the kind of question
+_UNWRITTEN = 0.5  # a term that nobody wrote weighs this share of what a rare one does
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One term of the query: what it weighs, and the spellings that count as it, each with a factor."""
+    """One term of the query: what it weighs, and what weighs instead of it, spelling → weight."""
 
     term: str
     weight: float
-    spellings: tuple[tuple[str, float], ...]
+    spellings: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +34,37 @@ class Query:
     """The terms of a line against the indexes that are searched together, so that their scores compare."""
 
     wanted: tuple[Wanted, ...]
+    hints: Mapping[str, float]
+    """Terms that an answer is likely to hold: they tip the scale between texts that match, no more."""
 
     @classmethod
-    def of(cls, words: Sequence[str], indexes: Sequence[LexicalIndex]) -> Query:
-        """Reads the stemmed ``words`` of a line; a word that no index holds is taken for a misspelt one."""
+    def of(cls, line: str, indexes: Sequence[LexicalIndex]) -> Query:
+        """Reads ``line``; a word that no index holds is taken for a misspelt one."""
         documents = sum(len(index) for index in indexes)
+
+        def weigh(term: str) -> float:
+            """What a term says; 0.0 for one that no document holds."""
+            holding = sum(index.holding(term) for index in indexes)
+            return idf(documents, holding) if holding else 0.0
+
         wanted: list[Wanted] = []
-        for word in dict.fromkeys(words):
-            spellings = {word: 1.0}
-            holding = sum(index.holding(word) for index in indexes)
-            if holding == 0:
+        for word in dict.fromkeys(terms(line)):
+            own = weigh(word)
+            spellings = {word: own} if own else {}
+            if not own:
+                if misspelt_filler(word):
+                    continue
                 for index in indexes:
                     for other, likeness in index.resembling(word):
-                        spellings[other] = max(spellings.get(other, 0.0), _MISSPELT * likeness)
-            wanted.append(Wanted(word, idf(documents, holding), tuple(spellings.items())))
-        return cls(tuple(wanted))
+                        spellings[other] = max(spellings.get(other, 0.0), _MISSPELT * likeness * weigh(other))
+            for other in neighbours(word):
+                if meaning := weigh(other):
+                    # A rare word may stand for a common one, but says no more than that one would.
+                    worth = _NEIGHBOUR * (min(meaning, own) if own else meaning)
+                    spellings[other] = max(spellings.get(other, 0.0), worth)
+            unwritten = _UNWRITTEN * idf(documents, 0)
+            wanted.append(Wanted(word, own or max([unwritten, *spellings.values()]), spellings))
+        return cls(tuple(wanted), {term: _HINT * weigh(term) for term in hints(line)})
 
     def scores(
         self, index: LexicalIndex, documents: int
@@ -53,26 +74,36 @@ class Query:
         covered = np.zeros(len(index), dtype=np.float64)
         whole = sum(wanted.weight for wanted in self.wanted)
         for wanted in self.wanted:
-            met = np.zeros(len(index), dtype=np.float64) if len(wanted.spellings) > 1 else None
-            for spelling, factor in wanted.spellings:
-                posting = index.posting(spelling)
-                if posting is None:
-                    continue
+            found = [
+                (posting, weight)
+                for spelling, weight in wanted.spellings.items()
+                if (posting := index.posting(spelling)) is not None
+            ]
+            if len(found) == 1:
+                (held, share), weight = found[0]
+                score[held] += weight * share
+                covered[held] += weight / whole
+            elif found:
+                # One meaning is worth as much as its best spelling, however many of them a text has.
+                best_share = np.zeros(len(index), dtype=np.float64)
+                met = np.zeros(len(index), dtype=np.float64)
+                for (held, share), weight in found:
+                    best_share[held] = np.maximum(best_share[held], weight * share)
+                    met[held] = np.maximum(met[held], weight)
+                score += best_share
+                covered += met / whole
+        matched = score > 0.0
+        for term, weight in self.hints.items():
+            posting = index.posting(term)
+            if posting is not None:
                 held, share = posting
-                score[held] += factor * wanted.weight * share
-                if met is None:
-                    covered[held] += wanted.weight / whole
-                else:
-                    met[held] = np.maximum(met[held], factor)
-            if met is not None:
-                covered += met * (wanted.weight / whole)
+                score[held] += matched[held] * (weight * share)
         return score[:documents], covered[:documents]
 
-    def found_in(self, terms: frozenset[str]) -> tuple[str, ...]:
+    def found_in(self, held: frozenset[str]) -> tuple[str, ...]:
         """The terms of a text that the query asks for, in the query's order."""
-        return tuple(
-            spelling for wanted in self.wanted for spelling, _ in wanted.spellings if spelling in terms
-        )
+        asked = dict.fromkeys(spelling for wanted in self.wanted for spelling in wanted.spellings)
+        return tuple(spelling for spelling in asked if spelling in held)
 
     @property
     def terms(self) -> frozenset[str]:

@@ -31,7 +31,7 @@ from npcsdk.memory.query import Query
 from npcsdk.memory.registry import Vectors, make_embedder, make_index
 from npcsdk.memory.scoring import Hit, Weights, pick, rank
 from npcsdk.memory.shelf import Shelf
-from npcsdk.memory.text import terms
+from npcsdk.memory.text import spelled, terms
 
 __all__ = ["Experience", "LoreLike", "Memory", "Passage"]
 
@@ -193,13 +193,12 @@ class Memory:
         ``now`` is game time (the newest that was remembered, by default). ``without_turns`` names turns
         whose memories are not wanted because the prompt holds them already. Nothing that fits: [].
         """
-        words = terms(query)
-        if not words:
+        if not terms(query):
             return []
         vector = self._embedder.embed([query])[0]
         with self._lock:
             shelf = self._shelf(npc)
-            asked = Query.of(words, (self._lore.words, shelf.words))
+            asked = Query.of(query, (self._lore.words, shelf.words))
             mask = shelf.visible(self._journal.view, interlocutor, without_turns)
             similar = shelf.similar_fresh(vector, self._embedder)
             candidates = self._lore.candidates(asked, vector, tags, _WORDS)
@@ -329,11 +328,18 @@ class Memory:
         ]
 
     def _passage(self, hit: Hit, record: Record | None) -> Passage:
-        reason = hit.reason(self._weights)
         if record is not None:
-            return Passage(f"memory:{record.seq}", record.text, f"memory/{record.kind}", hit.score, reason)
-        lore = self._lore.passages[self._lore.key(hit.candidate.key)]
-        return Passage(lore.id, lore.text, lore.source, hit.score, reason)
+            found, text, source = f"memory:{record.seq}", record.text, f"memory/{record.kind}"
+            read = text
+        else:
+            lore = self._lore.passages[self._lore.key(hit.candidate.key)]
+            found, text, source = lore.id, lore.text, lore.source
+            read = f"{lore.title}\n{text}"
+        # People read words, not stems.
+        spelling = spelled(read)
+        words = tuple(spelling[term] for term in hit.candidate.words)
+        shown = Hit(replace(hit.candidate, words=words), hit.score)
+        return Passage(found, text, source, hit.score, shown.reason(self._weights))
 
 
 def _entry(experience: Experience) -> Entry:

@@ -31,8 +31,8 @@ class Weights:
     min_cosine: float = 0.2
     min_coverage: float = 0.2
     """A candidate below both is no match. Coverage is the share of the query's weight that it holds."""
-    min_share: float = 0.3
-    """A candidate whose score is a smaller share of the best one's is left out."""
+    min_share: float = 0.5
+    """A candidate that has less than this share of the best one's coverage, and of its cosine, is left out."""
     same: float = 0.8
     """Two texts that overlap more than this say the same; the second is left out."""
 
@@ -102,6 +102,11 @@ def rank(candidates: Sequence[Candidate], weights: Weights) -> list[Hit]:
         if (candidate.cosine is not None and candidate.cosine >= weights.min_cosine)
         or candidate.coverage >= weights.min_coverage
     ]
+    cosine = max((c.cosine for c in matching if c.cosine is not None), default=0.0) * weights.min_share
+    coverage = max((c.coverage for c in matching), default=0.0) * weights.min_share
+    matching = [
+        c for c in matching if c.coverage >= coverage or (c.cosine is not None and c.cosine >= cosine)
+    ]
     by_vector = _places(matching, lambda c: c.cosine if c.cosine and c.cosine > 0.0 else None)
     by_words = _places(matching, lambda c: c.lexical if c.lexical > 0.0 else None)
     compared = any(candidate.cosine is not None for candidate in matching)
@@ -124,8 +129,7 @@ def pick(hits: Sequence[Hit], weights: Weights, limit: int) -> list[Hit]:
     """Up to ``limit`` of the ranked hits, the best first, then whatever adds most that is new."""
     if not hits or limit <= 0:
         return []
-    floor = hits[0].score * weights.min_share
-    left = [hit for hit in hits if hit.score >= floor]
+    left = list(hits)
     chosen: list[Hit] = []
     likeness = [0.0] * len(left)  # each one's greatest overlap with what has been chosen
     while left and len(chosen) < limit:

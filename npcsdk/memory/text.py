@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
-__all__ = ["LONGEST", "terms", "words"]
+__all__ = ["LONGEST", "edits", "misspelt_filler", "spelled", "terms", "words"]
 
 LONGEST = 20_000
 """Characters of one text that are read for recall; the text itself is stored whole."""
@@ -41,12 +42,16 @@ _STOP_WORDS = """
     anybody nobody thing things stuff kind sort
     tell say said says talk speak know knows knew known think thinks mean want wants like please ask asks
     explain describe hear heard let get gets got go goes going come comes came make makes give gives need
-    really actually maybe perhaps quite rather around right now today back
+    find see look looks take takes took use try show happen happens happened name named called call
+meet care later soon really actually maybe perhaps quite rather around right now today back
     hello hi hey greetings howdy hiya yo morning afternoon evening goodbye bye farewell cheers welcome
     thanks thank thx sorry pardon excuse sir madam miss mister mr mrs ms friend pal buddy fine good great
     nice cool wow oh ah um uh hmm er huh lol haha well sure alright
 """
 _STOP = frozenset(_STOP_WORDS.split())
+
+_NOUN_TOO = frozenset({"well", "fine"})  # filler, except after one of these:
+_ARTICLES = frozenset({"a", "the", "this", "that", "your", "my", "our"})
 
 _IRREGULAR = {
     word: stem
@@ -64,8 +69,9 @@ _IRREGULAR = {
         "catch": "caught", "bring": "brought", "hold": "held", "lead": "led", "meet": "met", "sleep": "slept",
         "burn": "burnt", "bury": "buried burial", "choose": "chose chosen choice", "swear": "swore sworn",
         "bear": "bore born borne birth", "freeze": "froze frozen", "weave": "wove woven", "send": "sent",
-        "spend": "spent", "stand": "stood", "strike": "struck", "throw": "threw thrown", "draw": "drew drawn",
+        "spend": "spent", "stand": "stood", "throw": "threw thrown", "draw": "drew drawn",
         "give": "gave given", "take": "took taken", "see": "saw seen", "forge": "forged forging", "flee": "fled",
+        "ring": "rang rung", "strike": "struck stricken",
         "owe": "debt debts", "marry": "married marriage", "old": "older oldest elder", "sick": "sickness",
         "seek": "sought", "hang": "hung hanged", "feed": "fed", "breed": "bred", "shine": "shone", "wake": "woke",
     }.items()
@@ -90,7 +96,54 @@ def words(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The terms of ``text`` that carry meaning, stemmed, in order and with repetitions."""
-    return [stem for word in words(text) if (stem := _term(word))]
+    return [stem for _, stem in _meaningful(text)]
+
+
+def spelled(text: str) -> dict[str, str]:
+    """The terms of ``text``, each with the word as it stands there first."""
+    found: dict[str, str] = {}
+    for word, stem in _meaningful(text):
+        found.setdefault(stem, word)
+    return found
+
+
+def _meaningful(text: str) -> Iterator[tuple[str, str]]:
+    before = ""
+    for word in words(text):
+        if stem := _term(word):
+            yield word, stem
+        elif word in _NOUN_TOO and before in _ARTICLES:
+            yield word, word
+        before = word
+
+
+def edits(a: str, b: str, most: int) -> int:
+    """How many letters must be added, dropped, changed or swapped with their neighbour; ``most`` + 1 for more."""
+    if abs(len(a) - len(b)) > most:
+        return most + 1
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            cost = min(row[j - 1] + 1, last[j] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return most + 1
+        before, last = last, row
+    return min(last[-1], most + 1)
+
+
+@lru_cache(maxsize=4_096)
+def misspelt_filler(term: str) -> bool:
+    """Whether ``term`` is one letter off a word that carries no meaning, like "wher" or "thnks"."""
+    return len(term) >= 3 and any(
+        word[0] == term[0] and edits(term, word, 1) <= 1
+        for word in _STOP
+        if len(word) >= 4 and abs(len(word) - len(term)) <= 1
+    )
 
 
 def _pairs(run: str) -> list[str]:
@@ -121,7 +174,7 @@ def _stem(word: str) -> str:
             word = word[:-2]
         else:
             word = word[:-1]
-    for suffix in ("ingly", "edly", "ing", "ed", "ers", "er", "ly", "ness", "ment", "ful"):
+    for suffix in ("ingly", "edly", "ing", "ed", "ery", "ers", "er", "ly", "ness", "ment", "ful"):
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
             root = word[: -len(suffix)]
             if suffix in ("ed", "ing") and not any(vowel in root for vowel in "aeiouy"):
@@ -134,6 +187,9 @@ def _stem(word: str) -> str:
         word = word[:-3] + "y"
     if word.endswith("i") and len(word) > 3:
         word = word[:-1] + "y"  # "carried" → "carri" → "carry"
-    if word.endswith("e") and len(word) > 3:
+    # "smithy" is the smith's, "foggy" is with fog
+    if word[-1] in "ey" and len(word) > 3 and (word[-1] == "e" or word[-2] not in "aeiou"):
+        word = word[:-1]
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "ls":
         word = word[:-1]
     return word
