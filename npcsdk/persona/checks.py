@@ -64,8 +64,11 @@ def validate(model: type[_Model], source: Source, **given: Any) -> _Model | None
     try:
         result = model.model_validate(value)
     except ValidationError as invalid:
-        for error in invalid.errors(include_url=False, include_input=True):
-            _report(model, source, cast("dict[str, Any]", error), silent)
+        errors = [cast("dict[str, Any]", error) for error in invalid.errors(include_url=False)]
+        # A key that is spelled wrongly is unknown and missing; one mistake is enough to say so.
+        silent |= {path for error in errors for path in _meant(model, error)}
+        for error in errors:
+            _report(model, source, error, silent)
         return None
     return None if silent else result
 
@@ -73,6 +76,14 @@ def validate(model: type[_Model], source: Source, **given: Any) -> _Model | None
 def keys_of(model: type[BaseModel]) -> list[str]:
     """The keys of a model, as they are spelled in a file."""
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _meant(model: type[BaseModel], error: dict[str, Any]) -> Iterator[Path]:
+    if error["type"] == "extra_forbidden":
+        path = cast("Path", error["loc"])
+        near = did_you_mean(str(path[-1]), _owner(model, path[:-1])[1])
+        if near:
+            yield (*path[:-1], near.split("`")[1])
 
 
 def _empty_values(value: Any, path: Path) -> Iterator[Path]:
@@ -153,7 +164,7 @@ def _report(model: type[BaseModel], source: Source, error: dict[str, Any], silen
 
 def _report_missing(model: type[BaseModel], source: Source, loc: Path, silent: set[Path]) -> None:
     path, key = loc[:-1], loc[-1]
-    if _is_under(path, silent):
+    if _is_under(loc, silent):
         return
     owner, _ = _owner(model, path)
     source.report("NPC031", source.value_at(path), key=key, owner=owner)

@@ -12,6 +12,7 @@ reused for something else. A `Diagnostic` renders as
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ __all__ = ["CATALOGUE", "Diagnostic", "Kind", "Severity", "diagnose", "did_you_m
 Severity: TypeAlias = Literal["error", "warning"]
 
 _WIDEST_LINE: Final = 100
+_CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ def _rows() -> Iterable[Kind]:
     yield error(
         4,
         "the character U+{character:04X} is not allowed here",
-        "Remove it; it is invisible in most editors.",
+        "Remove it; your editor may not show it.",
     )
-    yield error(5, "`{key}` is given twice", "It was first given on line {line}; keep one of them.")
+    yield error(5, "`{key}` is given twice", "It was first given on line {first}; keep one of them.")
     yield error(
         6,
         "`{text}`: anchors and aliases are not used here",
@@ -181,12 +183,14 @@ def diagnose(
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest of ``known``, or None when nothing is near."""
-    names = {name.casefold(): name for name in known}
+    names = {name.casefold(): name for name in sorted(known)}
     near = difflib.get_close_matches(wrong.casefold()[:80], names, n=1, cutoff=0.6)
     return f"Did you mean `{names[near[0]]}`?" if near else None
 
 
 def _with_caret(source: str, column: int, length: int) -> tuple[str, str]:
+    # What is shown in a terminal must not be able to control it.
+    source = _CONTROL.sub("\ufffd", source)
     start, end = column - 1, column - 1 + length
     begin = 0
     if len(source) > _WIDEST_LINE:
@@ -204,6 +208,6 @@ def _with_caret(source: str, column: int, length: int) -> tuple[str, str]:
 
 
 def _width(char: str) -> int:
-    if unicodedata.combining(char):
+    if unicodedata.combining(char) or unicodedata.category(char) == "Cf":
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1

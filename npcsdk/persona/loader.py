@@ -158,11 +158,16 @@ def read_world(folder: Path) -> tuple[WorldDefinition | None, list[Diagnostic]]:
     lore = _read_lore_files(folder)
 
     _check_names(files)
-    known_tags = {COMMON_TAG, *(tag for _, entry in lore if entry for tag in entry.tags)}
     for file in files:
-        _check_references(file, files, world_source, known_tags)
+        _check_references(file, files, world_source)
     _check_state_names(world_source, files)
-    _check_lore_tags(lore, files)
+    # What is missing because a file could not be read is not worth a word.
+    if (
+        files
+        and all(isinstance(file.source.value, dict) for file in files)
+        and all(entry for _, entry in lore)
+    ):
+        _check_tags(lore, files)
 
     diagnostics = [
         *whole,
@@ -264,9 +269,7 @@ def _place(file: _PersonaFile, key: str) -> str:
     return f"{file.source.file}:{file.source.value_at((key,)).line}"
 
 
-def _check_references(
-    file: _PersonaFile, files: list[_PersonaFile], world: Source, known_tags: set[str]
-) -> None:
+def _check_references(file: _PersonaFile, files: list[_PersonaFile], world: Source) -> None:
     source = file.source
     actions = _keys(world, "actions")
     if world.readable:
@@ -276,15 +279,6 @@ def _check_references(
                     None if actions else "world.yaml has no `actions:` yet."
                 )
                 source.report("NPC040", source.value_at(path), name=name, known=", ".join(actions), hint=hint)
-    for path, tag in _strings(source, "knows"):
-        if tag not in known_tags:
-            source.report(
-                "NPC052",
-                source.value_at(path),
-                tag=tag,
-                known=", ".join(sorted(known_tags)),
-                hint=did_you_mean(tag, known_tags),
-            )
     people = {spelled for other in files for spelled in (other.id, other.name) if spelled}
     for name in _keys(source, "relations"):
         # People without a file are allowed; a name that is nearly a persona's is a slip.
@@ -343,7 +337,16 @@ def _condition(source: Source, path: KeyPath) -> Condition | None:
         return None  # reported where it was validated
 
 
-def _check_lore_tags(lore: list[tuple[Source, Lore | None]], files: list[_PersonaFile]) -> None:
+def _check_tags(lore: list[tuple[Source, Lore | None]], files: list[_PersonaFile]) -> None:
+    known = {COMMON_TAG, *(tag for _, entry in lore if entry for tag in entry.tags)}
+    listed = ", ".join(sorted(known))
+    for source, path, tag in (
+        (file.source, *found) for file in files for found in _strings(file.source, "knows")
+    ):
+        if tag not in known:
+            source.report(
+                "NPC052", source.value_at(path), tag=tag, known=listed, hint=did_you_mean(tag, known)
+            )
     wanted = {tag for file in files for _, tag in _strings(file.source, "knows")} | {COMMON_TAG}
     reported: set[str] = set()
     for source, entry in lore:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from npcsdk.persona.checks import validate
@@ -23,7 +25,7 @@ __all__ = ["FEWEST_WORDS", "MOST_WORDS", "Lore", "read_lore", "split_passages"]
 FEWEST_WORDS: Final = 25
 MOST_WORDS: Final = 70
 
-_HEADING: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]+(.*?))??(?:[ \t]+#*)?[ \t]*")
+_HEADING: Final = re.compile(r" {0,3}#{1,6}(?=\s|$)")
 _LIST_ENTRY: Final = re.compile(r" {0,3}(?:[-*+]|\d{1,3}[.)])[ \t]+")
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _SENTENCE_END: Final = re.compile(
@@ -120,12 +122,14 @@ def _units(markdown: str, title: str, first_line: int) -> Iterator[_Unit]:
             pending.clear()
 
     for number, line in enumerate(re.split("\r\n|\n|\r", text), first_line):
-        heading = _HEADING.fullmatch(line)
+        heading = _HEADING.match(line)
         if heading:
             yield from flush()
             section += 1
-            title = " ".join((heading.group(1) or "").split()) or title
-        elif not line.strip() or re.fullmatch(r"\s*([-*_])(\s*\1){2,}\s*", line):
+            words = line[heading.end() :].split()
+            title = " ".join(words[:-1] if words and not words[-1].strip("#") else words) or title
+        elif "".join(line.split()).strip("-*_") == "":
+            # An empty line, or a rule.
             yield from flush()
         else:
             entry = _LIST_ENTRY.match(line)
@@ -139,27 +143,22 @@ def _units(markdown: str, title: str, first_line: int) -> Iterator[_Unit]:
 
 def _sentences(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """The sentences of a paragraph, each with the line on which it begins."""
-    starts: list[tuple[int, int]] = []
-    text = ""
-    for number, line in lines:
-        words = " ".join(line.split())
-        text += " " if text else ""
-        starts.append((len(text), number))
-        text += words
+    words = [" ".join(line.split()) for _, line in lines]
+    text = " ".join(words)
+    starts = [0, *accumulate(len(line) + 1 for line in words)]
+    ends = [match.end() for match in _SENTENCE_END.finditer(text + " ")]
     begin = 0
-    for match in _SENTENCE_END.finditer(text + " "):
-        end = match.end()
-        if _ABBREVIATION.search(text[begin:end]):
+    for end in [*ends, len(text)]:
+        last = end == len(text)
+        # The text has single spaces, so that what follows stands one further on.
+        if not last and (
+            text[end + 1 : end + 2].islower() or _ABBREVIATION.search(text, max(begin, end - 8), end)
+        ):
             continue
-        sentence = text[begin:end].strip()
-        if sentence:
-            offset = begin + len(text[begin:end]) - len(text[begin:end].lstrip())
-            yield max(number for start, number in starts if start <= offset), sentence
+        begin += text.startswith(" ", begin)
+        if begin < end:
+            yield lines[bisect_right(starts, begin) - 1][0], text[begin:end]
         begin = end
-    rest = text[begin:].strip()
-    if rest:
-        offset = begin + len(text[begin:]) - len(text[begin:].lstrip())
-        yield max(number for start, number in starts if start <= offset), rest
 
 
 def count_words(text: str) -> int:

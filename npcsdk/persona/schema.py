@@ -288,3 +288,7 @@ class WorldDefinition(WorldFile):
     folder: Path
     personas: dict[str, Persona]
     lore: tuple[LorePassage, ...] = ()
+
+    def initial_state(self, npc: str) -> dict[str, StateValue]:
+        """What holds for the persona ``npc`` until the game says otherwise: the world's state, then its own."""
+        return {**self.state, **self.personas[npc].state}

@@ -186,10 +186,10 @@ def read_yaml(source: Source) -> None:
         source.readable = _Composer(source).compose(_events(parser))
     except yaml.MarkedYAMLError as error:
         _report_syntax(source, error)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError):
         # PyYAML lets some through as they are, such as chr() of "\UFFFFFFFF".
         where = source.span(min(parser.get_mark().index, len(source.text)))
-        source.report("NPC001", where, problem=_short(str(error)))
+        source.report("NPC001", where, problem="a value here is out of range")
     finally:
         parser.dispose()
 
@@ -199,17 +199,24 @@ def _events(parser: Any) -> Iterator[Event]:
         yield cast("Event", parser.get_event())
 
 
-def _short(problem: str) -> str:
-    return " ".join(problem.split())[:200]
-
-
 def _report_syntax(source: Source, error: yaml.MarkedYAMLError) -> None:
     mark = error.problem_mark or error.context_mark
     start = min(mark.index, len(source.text)) if mark else 0
-    problem = _short(" ".join(part for part in (error.context, error.problem) if part))
+    problem = " ".join(" ".join(part for part in (error.context, error.problem) if part).split())
     where = source.span(start)
     if source.text[start : start + 1] == "\t":
         source.report("NPC002", where)
+    elif error.context_mark and problem.startswith(("while parsing a flow", "while scanning a quoted")):
+        # PyYAML notices at the end of the file; the designer must look at where it began.
+        what = (
+            "this quote is never closed" if "quoted" in problem else "a comma or closing bracket is missing"
+        )
+        source.report(
+            "NPC001",
+            source.span(error.context_mark.index),
+            problem=what,
+            hint="Close it where it ends, or put the whole text in quotes.",
+        )
     elif "mapping values are not allowed" in problem:
         source.report(
             "NPC001",
@@ -259,37 +266,38 @@ class _Composer:
     def _take(self, event: Event) -> bool:
         match event:
             case ScalarEvent():
-                self._check_properties(event)
-                self._scalar(event)
+                self._scalar(event, broken=self._has_properties(event))
             case AliasEvent():
                 self._source.report("NPC006", self._span(event), text=f"*{event.anchor}")
                 self._put(None, event, broken=True)
             case MappingStartEvent() | SequenceStartEvent():
-                self._check_properties(event)
+                broken = self._has_properties(event)
                 if len(self._stack) >= MAX_DEPTH:
                     self._source.report("NPC008", self._span(event), limit=MAX_DEPTH)
                     return False
-                self._open(event)
+                self._open(event, broken=broken)
             case MappingEndEvent() | SequenceEndEvent():
                 self._stack.pop()
             case _:
                 pass
         return True
 
-    def _check_properties(self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> None:
+    def _has_properties(self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> bool:
+        """Report an anchor or a tag. With a tag the value is not what was meant."""
         if event.anchor is not None:
             self._source.report("NPC006", self._first_word(event), text=f"&{event.anchor}")
         if event.tag is not None:
             written = self._source.text[event.start_mark.index : event.end_mark.index]
             found = re.search(r"!\S*", written)
             self._source.report("NPC007", self._first_word(event), text=found.group() if found else event.tag)
+        return event.tag is not None
 
     def _first_word(self, event: Event) -> Span:
         start = event.start_mark.index
         found = re.compile(r"\S+").match(self._source.text, start)
         return self._source.span(start, found.end() if found else None)
 
-    def _scalar(self, event: ScalarEvent) -> None:
+    def _scalar(self, event: ScalarEvent, *, broken: bool) -> None:
         text = cast("str", event.value)
         strange = _UNSPEAKABLE.search(text)
         if strange:
@@ -300,7 +308,7 @@ class _Composer:
         if parent is not None and isinstance(parent.value, dict) and parent.key is None:
             self._key(parent, text, event)
             return
-        path = self._put(_resolve(text) if plain else text, event)
+        path = self._put(_resolve(text) if plain else text, event, broken=broken)
         if path is not None:
             self._source.scalars[path] = Written(
                 text, event.start_mark.index, event.end_mark.index, event.style or ""
@@ -316,7 +324,7 @@ class _Composer:
                 self._source.values[parent.path] = span
         path = (*parent.path, key)
         if key in parent.value:
-            self._source.report("NPC005", span, key=key, line=self._source.keys[path].line)
+            self._source.report("NPC005", span, key=key, first=self._source.keys[path].line)
             parent.skip = True
             return
         self._source.keys[path] = span
@@ -326,18 +334,17 @@ class _Composer:
         starts = self._source.starts
         return starts[span.line - self._source.first_line] + span.column - 1
 
-    def _open(self, event: MappingStartEvent | SequenceStartEvent) -> None:
+    def _open(self, event: MappingStartEvent | SequenceStartEvent, *, broken: bool) -> None:
         parent = self._stack[-1] if self._stack else None
         value: dict[str, Any] | list[Any] = {} if isinstance(event, MappingStartEvent) else []
         if parent is not None and isinstance(parent.value, dict) and parent.key is None:
             self._source.report("NPC012", self._span(event))
             # Its contents have no place in the value; they are read and forgotten.
-            parent.key = ""
-            parent.skip = False
+            self._forget_next(parent)
             self._stack.append(_Open(value, (*parent.path, "?")))
             self._source.values.setdefault((*parent.path, "?"), self._span(event))
             return
-        path = self._put(value, event)
+        path = self._put(value, event, broken=broken)
         if path is None:
             path = (*(parent.path if parent else ()), "?")
             self._source.values.setdefault(path, self._span(event))
@@ -356,7 +363,7 @@ class _Composer:
         else:
             key, skip = parent.key, parent.skip
             if key is None:
-                self._key_is_alias(parent)
+                self._forget_next(parent)
                 return None
             parent.key, parent.skip = None, False
             if skip:
@@ -368,7 +375,8 @@ class _Composer:
             self._source.broken.add(path)
         return path
 
-    def _key_is_alias(self, parent: _Open) -> None:
+    def _forget_next(self, parent: _Open) -> None:
+        # The value of a key that could not be read.
         parent.key, parent.skip = "", True
 
 

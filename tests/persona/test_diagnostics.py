@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from npcsdk.errors import WorldInvalid
 from npcsdk.persona.diagnostics import CATALOGUE, Diagnostic, diagnose, did_you_mean
 from npcsdk.persona.loader import check_paths, load_world
 
@@ -64,6 +65,18 @@ def test_file_that_is_too_large(tmp_path: Path) -> None:
     assert [each.code for each in check_paths([world])] == ["NPC009"]
 
 
+def test_lore_that_is_not_utf8(tmp_path: Path) -> None:
+    world = build(CASES[0], tmp_path)
+    shutil.copy(HERE / "valid" / "mara.yaml", world)
+    (world / "lore" / "inn.md").write_bytes(
+        "---\ntags: [inn]\n---\nThe café opens at dawn.\n".encode("latin-1")
+    )
+    (found,) = check_paths([world])
+    assert (found.code, found.line, found.column) == ("NPC003", 4, 8)
+    with pytest.raises(WorldInvalid, match="not UTF-8"):
+        load_world(world)
+
+
 def test_paths_that_are_no_world(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
     missing, strange = check_paths([tmp_path / "nowhere", tmp_path / "notes.txt"])
@@ -88,7 +101,7 @@ def test_single_file_is_checked_against_its_world(tmp_path: Path) -> None:
 
 
 def test_single_file_without_a_world(tmp_path: Path) -> None:
-    (tmp_path / "mara.yaml").write_text("name: Mara\nrole: a cook\nabut: You cook.\n", encoding="utf-8")
+    (tmp_path / "mara.yaml").write_text("name: Mara\nrole: a cook\nxyzzy: You cook.\n", encoding="utf-8")
     assert [each.code for each in check_paths([tmp_path / "mara.yaml"])] == ["NPC031", "NPC030"]
 
 
@@ -108,7 +121,7 @@ class TestCaret:
         return diagnostic.render().splitlines()[1:]
 
     def test_wide_characters_take_two_columns(self) -> None:
-        assert self.render("名前: 鍛冶屋", 5, 3) == ["  名前: 鍛冶屋", "        ^^^^^^"][:1] + ["        ^^^^^^"]
+        assert self.render("名前: 鍛冶屋", 5, 3) == ["  名前: 鍛冶屋", "        ^^^^^^"]
 
     def test_combining_marks_take_none(self) -> None:
         assert self.render("e\u0301: x", 5, 1)[1] == "     ^"
