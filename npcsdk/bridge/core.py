@@ -1,0 +1,291 @@
+"""The one engine under the sync and the async client: a thread that moves messages, and mailboxes to wait on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from npcsdk.bridge.links import Link
+from npcsdk.errors import BridgeError, NpcError
+from npcsdk.events import Action, End, Event, Failed
+from npcsdk.wire.faults import error_of
+from npcsdk.wire.messages import (
+    Goodbye,
+    Loading,
+    Opened,
+    Problem,
+    React,
+    Ready,
+    Say,
+    ServerEvent,
+    TurnEvent,
+)
+from npcsdk.wire.protocol import ClientPeer
+
+__all__ = ["Core", "Mailbox"]
+
+_log = logging.getLogger(__name__)
+
+_TICK = 0.25  # seconds between looks at the clock, where the peer has one
+_INTERRUPTIBLE = 0.25  # seconds: on Windows a wait for a lock does not see Ctrl-C
+
+
+class Mailbox:
+    """The events of one turn, between the core's thread and whoever iterates, blocking or in an event loop."""
+
+    def __init__(self) -> None:
+        self._items: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    def put(self, item: Event) -> None:
+        with self._changed:
+            self._items.append(item)
+            self._changed.notify_all()
+            wakers, self._wakers = self._wakers, []
+        for loop, future in wakers:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_wake, future)
+
+    def get(self) -> Event:
+        """The next event; blocks, and can be interrupted by Ctrl-C."""
+        with self._changed:
+            while not self._items:
+                self._changed.wait(_INTERRUPTIBLE)
+            return self._items.popleft()
+
+    async def get_async(self) -> Event:
+        """The next event, without blocking the loop."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._changed:
+                if self._items:
+                    return self._items.popleft()
+                future: asyncio.Future[None] = loop.create_future()
+                self._wakers.append((loop, future))
+            await future
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Core:
+    """A client without a surface: commands from any thread, events into mailboxes.
+
+    Args:
+        link: the way to the server; from now on the core's thread is the only one to use it.
+        actions: definitions of the game's actions, as plain data.
+        on_action: called in the core's thread for each action, once; it must not block.
+        on_loading: called in the core's thread with stage and progress while the world loads.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        actions: Sequence[Mapping[str, Any]] = (),
+        on_action: Callable[[str, Action], None] | None = None,
+        on_loading: Callable[[str, float | None], None] | None = None,
+    ) -> None:
+        self._link = link
+        try:
+            self._peer = ClientPeer(client=secrets.token_hex(16), actions=actions, silence=link.silence)
+        except NpcError:
+            link.close()
+            raise
+        self._on_action = on_action
+        self._on_loading = on_loading
+        self._lock = threading.RLock()  # the peer and what follows
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._histories: dict[str, str] = {}
+        self._changed = threading.Condition(self._lock)
+        self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._failure: NpcError | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="npcsdk-client", daemon=True)
+        self._peer.connect(time.monotonic())
+        self._thread.start()
+
+    # The connection
+
+    @property
+    def ready(self) -> Ready | None:
+        """The world that the server has told of."""
+        return self._peer.ready
+
+    def check_ready(self) -> Ready | None:
+        """The world, or None while it loads.
+
+        Raises:
+            NpcError: it cannot be loaded, or the server is not there.
+        """
+        with self._lock:
+            if self._peer.ready is None and self._failure is not None:
+                raise self._failure
+            return self._peer.ready
+
+    def wait_ready(self) -> Ready:
+        """The world; blocks while it loads, and raises as `check_ready`."""
+        with self._changed:
+            while (ready := self.check_ready()) is None:
+                self._changed.wait(_INTERRUPTIBLE)
+            return ready
+
+    async def wait_ready_async(self) -> Ready:
+        """The world, without blocking the loop; raises as `check_ready`."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._lock:
+                if (ready := self.check_ready()) is not None:
+                    return ready
+                future: asyncio.Future[None] = loop.create_future()
+                self._wakers.append((loop, future))
+            await future
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Say goodbye and end the thread; open turns end with ``closed``. More than once is harmless."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        self._link.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    # Conversations and turns
+
+    def open(self, npc: str, player: str, history: str | None) -> str:
+        """Begin a conversation; an error shows in its first turn."""
+        conversation = secrets.token_hex(4)
+        with self._acting():
+            self._peer.open(conversation, npc, player=player, history=history, now=time.monotonic())
+        return conversation
+
+    def begin(self, command: Say | React) -> Mailbox:
+        """Start a turn; its events arrive in the mailbox, the last is an `End` or a `Failed`."""
+        mailbox = Mailbox()
+        with self._acting():
+            self._peer.begin(command, time.monotonic())
+            self._mailboxes[command.turn] = mailbox
+        return mailbox
+
+    def cancel(self, turn: str) -> None:
+        """Stop a turn; it still ends with an event."""
+        with self._lock:
+            if not self._closing:
+                self._peer.cancel(turn)
+        self._link.wake()
+
+    def result(self, turn: str, action: str, status: Literal["done", "failed"], value: Any) -> None:
+        """Tell what became of an action."""
+        with self._acting():
+            self._peer.result(turn, action, status, value)
+
+    def close_conversation(self, conversation: str) -> None:
+        """End a conversation."""
+        with self._lock:
+            if not self._closing:
+                self._peer.close(conversation)
+        self._link.wake()
+
+    def history(self, conversation: str) -> str | None:
+        """The name under which a conversation can be continued; None until the server has told it."""
+        return self._histories.get(conversation)
+
+    @contextlib.contextmanager
+    def _acting(self) -> Any:
+        with self._lock:
+            if self._closing:
+                raise BridgeError("The world is closed.", hint="Open it again.", code="closed")
+            if self._peer.state == "over" and self._failure is not None:
+                raise self._failure
+            yield
+        self._link.wake()
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                self._flush()
+                payloads = self._link.receive(None if self._link.silence is None else _TICK)
+                with self._lock:
+                    now = time.monotonic()
+                    for payload in payloads:
+                        self._peer.receive(payload, now)
+                    self._peer.tick(now)
+                self._tell()
+        except Exception as error:
+            _log.exception("The client's thread failed")
+            self._fail(BridgeError(f"The connection broke: {error}.", code="broken"))
+        finally:
+            self._finish()
+
+    def _flush(self) -> None:
+        self._tell()
+        with self._lock:
+            payloads = self._peer.outgoing()
+        for payload in payloads:
+            self._link.send(payload)
+
+    def _tell(self) -> None:
+        with self._lock:
+            notices = self._peer.notices()
+        for notice in notices:
+            self._notice(notice)
+
+    def _notice(self, notice: ServerEvent) -> None:
+        if isinstance(notice, TurnEvent):
+            with self._lock:
+                ended = isinstance(notice.event, End | Failed)
+                box = self._mailboxes.pop(notice.turn, None) if ended else self._mailboxes.get(notice.turn)
+            if box is None:
+                return
+            if isinstance(notice.event, Action) and self._on_action is not None:
+                self._on_action(notice.turn, notice.event)
+            box.put(notice.event)
+        elif isinstance(notice, Opened):
+            self._histories[notice.conversation] = notice.history
+        elif isinstance(notice, Ready):
+            self._failure = None  # it was not there, and now is
+            self._wake_all()
+        elif isinstance(notice, Goodbye):
+            self._fail(error_of(notice))
+        elif isinstance(notice, Problem) and notice.conversation is None:
+            self._fail(error_of(notice))
+        elif isinstance(notice, Loading) and self._on_loading is not None:
+            self._on_loading(notice.stage, notice.progress)
+
+    def _fail(self, error: NpcError) -> None:
+        self._failure = error
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            wakers, self._wakers = self._wakers, []
+        for loop, future in wakers:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_wake, future)
+
+    def _finish(self) -> None:
+        with self._lock:
+            self._closing = True
+            self._peer.leave()
+        with contextlib.suppress(Exception):
+            self._flush()
+        if self._failure is None:
+            self._fail(BridgeError("The world is closed.", hint="Open it again.", code="closed"))
+        for turn, box in list(self._mailboxes.items()):
+            self._mailboxes.pop(turn, None)
+            box.put(Failed(code="closed", message="The connection was closed."))
+        self._link.close()

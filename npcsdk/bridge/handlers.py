@@ -1,0 +1,169 @@
+"""Runs the game's functions when a character acts, and tells the server what became of it.
+
+A handler that raises costs the action, not the turn: the character is told that it failed, and the log has the
+traceback. One that never returns costs its action's time and a thread; the turn goes on without an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from npcsdk.errors import ActionError, NpcError
+from npcsdk.events import Action
+
+if TYPE_CHECKING:
+    from npcsdk.actions.schema import ActionDefinition
+
+__all__ = ["Actions", "Handler", "Handlers", "Where", "collect"]
+
+_log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[..., Any]
+Actions: TypeAlias = "Iterable[Handler | ActionDefinition] | Mapping[str, Handler]"
+"""What a game can give as actions: functions, definitions without a handler (the game answers their events
+itself), or handlers by name for actions that the world defines."""
+Where: TypeAlias = Literal["thread", "caller"]
+"""Where handlers run: in a helper thread, or in the thread that iterates over the turn."""
+
+SendResult: TypeAlias = Callable[[str, str, Literal["done", "failed"], Any], None]
+
+_DEFAULT_TIMEOUT = 10.0
+
+
+@dataclass(slots=True)
+class Collected:
+    """The game's actions: definitions to register as plain data, and what to call."""
+
+    definitions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    handlers: dict[str, Handler] = field(default_factory=dict[str, Handler])
+    timeouts: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def collect(actions: Actions) -> Collected:
+    """Sort what the game gave.
+
+    Raises:
+        ActionError: something that is neither a function nor a definition, or one that has no schema.
+    """
+    found = Collected()
+    if isinstance(actions, Mapping):
+        found.handlers.update(cast("Mapping[str, Handler]", actions))
+        return found
+    for one in actions:
+        from npcsdk.actions.schema import ActionDefinition, definition_of
+
+        if not isinstance(one, ActionDefinition) and not callable(one):
+            raise ActionError(
+                f"{one!r} is neither a function nor an ActionDefinition.",
+                hint="Give functions, definitions, or {name: function} for actions that the world defines.",
+                code="bad_action",
+            )
+        definition = definition_of(one)
+        found.definitions.append(definition.to_dict())
+        found.timeouts[definition.name] = definition.timeout
+        if not isinstance(one, ActionDefinition):
+            found.handlers[definition.name] = one
+    return found
+
+
+class Handlers:
+    """Calls the handlers of one client.
+
+    Actions of one turn run one after the other, as the character said them; a handler that does not return holds
+    up the next one for its own timeout at most.
+    """
+
+    def __init__(self, collected: Collected, where: Where) -> None:
+        self._handlers = collected.handlers
+        self._timeouts = collected.timeouts
+        self.where = where
+        self.send: SendResult | None = None  # set when there is a core
+        self.loop: asyncio.AbstractEventLoop | None = None  # where coroutines run
+        self._seen: deque[tuple[str, str]] = deque(maxlen=1024)
+        self._last: tuple[str, threading.Event, float] | None = None
+
+    def arrived(self, turn: str, action: Action) -> None:
+        """An action has arrived, in the core's thread: run its handler in a helper thread, once."""
+        if self.where != "thread" or not self._takes(turn, action):
+            return
+        done = threading.Event()
+        before = self._last if self._last and self._last[0] == turn else None
+        self._last = (turn, done, self._timeouts.get(action.name, _DEFAULT_TIMEOUT))
+
+        def work() -> None:
+            if before is not None:
+                before[1].wait(before[2])
+            try:
+                self._run(turn, action)
+            finally:
+                done.set()
+
+        threading.Thread(target=work, name=f"npcsdk-action-{action.name}", daemon=True).start()
+
+    def in_caller(self, turn: str, action: Action) -> None:
+        """Run the handler here, when handlers run in the thread that iterates."""
+        if self.where == "caller" and self._takes(turn, action):
+            self._run(turn, action)
+
+    async def in_task(self, turn: str, action: Action) -> None:
+        """As `in_caller`, in the task that iterates; a coroutine is awaited there."""
+        if self.where != "caller" or not self._takes(turn, action):
+            return
+        try:
+            value = self._handlers[action.name](**action.arguments)
+            if inspect.isawaitable(value):
+                value = await value
+        except Exception as error:
+            self._failed(turn, action, error)
+        else:
+            self._done(turn, action, value)
+
+    def _takes(self, turn: str, action: Action) -> bool:
+        if action.name not in self._handlers or (turn, action.id) in self._seen:
+            return False
+        self._seen.append((turn, action.id))
+        return True
+
+    def _run(self, turn: str, action: Action) -> None:
+        try:
+            value = self._handlers[action.name](**action.arguments)
+            if inspect.iscoroutine(value):
+                value = self._await(action, value)
+        except Exception as error:
+            self._failed(turn, action, error)
+        else:
+            self._done(turn, action, value)
+
+    def _await(self, action: Action, coroutine: Any) -> Any:
+        if self.loop is None:
+            coroutine.close()
+            raise ActionError(
+                f"The handler of action {action.name!r} is a coroutine.",
+                hint="Use AsyncWorld, or a plain function.",
+                code="bad_handler",
+            )
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def _done(self, turn: str, action: Action, value: Any) -> None:
+        if action.returns != "result" or self.send is None:
+            return
+        try:
+            self.send(turn, action.id, "done", value)
+        except NpcError as error:
+            self._failed(turn, action, error)
+
+    def _failed(self, turn: str, action: Action, error: Exception) -> None:
+        _log.error("The handler of action %r failed", action.name, exc_info=error)
+        if action.returns == "result" and self.send is not None:
+            reason = error.message if isinstance(error, NpcError) else str(error)
+            try:
+                self.send(turn, action.id, "failed", reason or type(error).__name__)
+            except NpcError:
+                return  # the connection is gone, and the turn with it

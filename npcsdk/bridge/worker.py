@@ -1,0 +1,173 @@
+"""The worker: the child process that owns world, memory and model, and answers its parent only.
+
+Started by `npcsdk.bridge.launcher`, which gives it its configuration in an environment variable. It prints nothing
+on standard output, and ends when its standard input does: its parent is gone then, however it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from npcsdk.bridge.launcher import CONFIG_VARIABLE, DRAIN, DRAINED
+from npcsdk.bridge.service import Service, ServiceLimits, WorldLike
+from npcsdk.errors import NpcError, ProtocolError
+from npcsdk.wire.faults import fault_of
+from npcsdk.wire.messages import Goodbye, Loading, Ready, decode_command, encode
+
+__all__ = ["DEFAULT_OPENER", "load_world", "main"]
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_OPENER = "npcsdk.dialogue.world:open_world"
+_TICK = 1.0  # seconds
+_CLOSE_WITHIN = 2.0  # seconds; the launcher kills a little later
+
+
+def load_world(service: Service, config: Mapping[str, Any]) -> WorldLike | None:
+    """Load what the configuration names and attach it to the service; an error goes to its clients."""
+    service.loading("world")
+    try:
+        module, _, name = str(config.get("opener") or DEFAULT_OPENER).partition(":")
+        opener: Callable[..., WorldLike] = getattr(importlib.import_module(module), name)
+        folder, memory = config.get("folder"), config.get("memory")
+        world = opener(
+            Path(folder) if folder is not None else None,
+            model=config.get("model"),
+            memory=Path(memory) if memory is not None else None,
+            options=config.get("options") or {},
+        )
+    except Exception as error:
+        if not isinstance(error, NpcError):
+            _log.exception("The world cannot be loaded")
+        service.fail(error)
+        return None
+    service.attach(world)
+    return world
+
+
+class _Uplink:
+    """The worker's way to its parent: any thread may send, one at a time, without a hop through another thread."""
+
+    def __init__(self, context: zmq.Context[Any], config: Mapping[str, Any]) -> None:
+        self._socket = _connect(context, config, b"up")
+        self._lock = threading.Lock()
+
+    def send(self, route: bytes, payload: bytes) -> None:
+        with self._lock, contextlib.suppress(zmq.ContextTerminated):
+            self._socket.send_multipart((route, payload))
+
+
+class _Tee(Service):
+    """A service that tells its parent, too, how the loading goes."""
+
+    def __init__(self, uplink: _Uplink) -> None:
+        super().__init__(uplink.send, limits=ServiceLimits(), drained=lambda: uplink.send(b"", DRAINED))
+        self._uplink = uplink
+
+    def loading(self, stage: str, progress: float | None = None) -> None:
+        super().loading(stage, progress)
+        self._uplink.send(b"", encode(Loading(stage=stage, progress=progress)))
+
+    def attach(self, world: WorldLike) -> None:
+        super().attach(world)
+        self._uplink.send(b"", encode(self.ready()))
+
+    def fail(self, error: BaseException) -> None:
+        super().fail(error)
+        self._uplink.send(b"", encode(Goodbye(**fault_of(error))))
+
+
+def main() -> None:
+    """Run until the parent is gone."""
+    config: dict[str, Any] = json.loads(os.environ.pop(CONFIG_VARIABLE))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.path.extend(config.get("path") or ())
+    sys.stdout = sys.stderr  # a library's print is a message for people, never data
+    context: zmq.Context[Any] = zmq.Context()
+    uplink = _Uplink(context, config)
+    service = _Tee(uplink)
+    over = threading.Event()
+    threading.Thread(target=_serve, args=(context, config, service, over), name="npcsdk-io", daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(over,), name="npcsdk-parent", daemon=True).start()
+    threading.Thread(target=_end, args=(service, over), name="npcsdk-end", daemon=True).start()
+    load_world(service, config)
+    threading.Event().wait()  # the last word is `_end`'s, even when the loading never returns
+
+
+def _end(service: Service, over: threading.Event) -> None:
+    over.wait()
+    # Turns and native runtimes may be in the middle of something; what matters is on disk already.
+    closing = threading.Thread(target=service.close, daemon=True)
+    closing.start()
+    closing.join(_CLOSE_WITHIN)
+    os._exit(0)
+
+
+def _connect(context: zmq.Context[Any], config: Mapping[str, Any], direction: bytes) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, 100_000)
+    socket.setsockopt(zmq.RCVHWM, 100_000)
+    socket.connect(str(config["endpoint"]))
+    socket.send_multipart((direction, str(config["token"]).encode()))
+    return socket
+
+
+def _serve(
+    context: zmq.Context[Any], config: Mapping[str, Any], service: Service, over: threading.Event
+) -> None:
+    parent = os.getppid()
+    try:
+        socket = _connect(context, config, b"down")
+        socket.setsockopt(zmq.RCVTIMEO, int(_TICK * 1000))
+        while not over.is_set():
+            try:
+                route, payload = socket.recv_multipart()
+            except zmq.Again:
+                service.tick(time.monotonic())
+                if os.getppid() != parent:
+                    return  # standard input may have been inherited by somebody else, and stay open
+                continue
+            _dispatch(service, route, payload)
+            service.tick(time.monotonic())
+    finally:
+        over.set()
+
+
+def _dispatch(service: Service, route: bytes, payload: bytes) -> None:
+    try:
+        if not route:
+            if payload == DRAIN:
+                service.drain()
+        elif not payload:
+            service.vanished(route, time.monotonic())
+        else:
+            service.receive(route, decode_command(payload))
+    except ProtocolError:
+        _log.warning("The parent let a bad message through")
+    except Exception:
+        _log.exception("A command failed")
+
+
+def _watch_parent(over: threading.Event) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while sys.stdin.buffer.read(4096):
+            pass
+    over.set()
+
+
+if __name__ == "__main__":
+    main()

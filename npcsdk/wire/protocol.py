@@ -1,0 +1,530 @@
+"""Both ends of a connection as state machines: no sockets, no threads, no clock of their own.
+
+Bytes come in by ``receive``, bytes to send are collected by ``outgoing``, and time is an argument. So a test, a
+socket, a pipe to a child process and a direct call drive the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from npcsdk.errors import BridgeError, ProtocolError, TurnError
+from npcsdk.events import End, Failed
+from npcsdk.wire.messages import (
+    MESSAGE_BYTES,
+    Cancel,
+    Close,
+    Closed,
+    Command,
+    Goodbye,
+    Hello,
+    Leave,
+    Open,
+    Opened,
+    Ping,
+    Pong,
+    Problem,
+    React,
+    Ready,
+    Reset,
+    Result,
+    Say,
+    ServerEvent,
+    TurnEvent,
+    Welcome,
+    decode_command,
+    decode_event,
+    encode,
+)
+from npcsdk.wire.version import PROTOCOL, agreed_version, sdk_version
+
+__all__ = ["FEATURES", "ClientPeer", "ServerPeer"]
+
+FEATURES = ("actions", "react", "resume")
+"""What this side can do beyond saying and hearing; a peer may look before it asks for more."""
+
+HELLO_EVERY = 0.25  # seconds between attempts to reach a server that does not answer
+
+_UNREACHABLE = (
+    "The server does not answer.",
+    "Check that it runs (npcsdk serve) and that the address is right; then say it again.",
+)
+_LOST = (
+    "The server was restarted and lost this turn.",
+    "Say it again; what the character had remembered before is kept.",
+)
+
+
+@dataclass(slots=True)
+class _Turn:
+    command: Say | React
+    payload: bytes
+    since: float  # when it was asked for
+    epoch: str | None = None  # the epoch in which it was sent; None: not sent yet
+    accepted: bool = False  # an event of it has arrived
+    cancelled: bool = False
+    results: list[bytes] = field(default_factory=list[bytes])
+
+
+@dataclass(slots=True)
+class _Conversation:
+    command: Open
+    asked: bool = False  # sent on this connection
+    opened: bool = False  # the server has it
+    seq: int = 0  # of the last event that arrived
+    turns: list[str] = field(default_factory=list[str])  # not ended, oldest first
+
+
+class ClientPeer:
+    """The client's end: it greets, keeps track of turns, and finds its way back after a broken connection.
+
+    What is worth telling is collected by `notices`: the server's messages, each event of a turn exactly once and in
+    order, and for each turn that can no longer end by itself a `Failed` made here (``server_unreachable``,
+    ``turn_lost``, or what a `Reset` or `Goodbye` says).
+
+    Args:
+        client: the name of the session: long, random, the same over reconnections.
+        actions: definitions of the game's actions, as plain data.
+        silence: seconds without a word after which the server counts as gone; None when something else watches it
+            (a child process is watched by its parent), and then nothing is pinged.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: str,
+        actions: Sequence[Mapping[str, Any]] = (),
+        silence: float | None = 5.0,
+        ping_every: float = 1.0,
+    ) -> None:
+        self.state: Literal["idle", "greeting", "open", "over"] = "idle"
+        self.ready: Ready | None = None
+        self.epoch: str | None = None
+        self.limits: Mapping[str, Any] = {}
+        self._hello = {"client": client, "actions": tuple(actions), "sdk": f"npcsdk-python {sdk_version()}"}
+        encode(Hello(**self._hello))  # a definition that cannot be sent is an error here, not later
+        self._silence = silence
+        self._ping_every = ping_every
+        self._conversations: dict[str, _Conversation] = {}
+        self._turns: dict[str, _Turn] = {}
+        self._outgoing: list[bytes] = []
+        self._notices: list[ServerEvent] = []
+        self._greeting_since = 0.0
+        self._hello_at = 0.0
+        self._heard_at = 0.0
+        self._ping_at = 0.0
+        self._ticked_at = 0.0
+        self._gave_up = False
+        self._gap = False
+
+    # What the application asks for
+
+    def connect(self, now: float) -> None:
+        """Greet the server, unless that is done or under way."""
+        if self.state == "over":
+            raise BridgeError("The connection is closed.", hint="Connect anew.", code="closed")
+        if self.state == "idle":
+            self._greeting_since = now
+            self._greet(now)
+
+    def open(self, conversation: str, npc: str, *, player: str, history: str | None, now: float) -> None:
+        """Begin a conversation; `Opened` or a `Problem` follows."""
+        self.connect(now)
+        known = self._conversations.get(conversation)
+        if known is None:
+            command = Open(conversation=conversation, npc=npc, player=player, history=history)
+            encode(command)
+            known = self._conversations[conversation] = _Conversation(command)
+        self._ask(known)
+
+    def begin(self, command: Say | React, now: float) -> None:
+        """Start a turn in a conversation that was opened before; its events follow.
+
+        Behind a turn that was cancelled but has not ended yet it waits here for that end, so that an
+        application may cancel and go on in one breath.
+        """
+        if command.conversation not in self._conversations:
+            raise TurnError(
+                f"The conversation {command.conversation!r} is not open.", hint="Open it first.", code="no_conversation"
+            )
+        if command.turn in self._turns:
+            return
+        payload = encode(command)
+        self.connect(now)
+        conversation = self._conversations[command.conversation]
+        self._turns[command.turn] = turn = _Turn(command, payload, now)
+        behind = conversation.turns[0] if conversation.turns else None
+        conversation.turns.append(command.turn)
+        if behind is None or not self._turns[behind].cancelled:
+            self._start(conversation, turn)
+
+    def cancel(self, turn_id: str) -> None:
+        """Stop a turn; it still ends with an event. A turn that is over stays over."""
+        turn = self._turns.get(turn_id)
+        if turn is None or turn.cancelled:
+            return
+        turn.cancelled = True
+        if turn.epoch is None:
+            self._notice_last(turn, End(reason="cancelled"))
+        else:
+            self._send(Cancel(conversation=turn.command.conversation, turn=turn_id))
+
+    def result(self, turn_id: str, action: str, status: Literal["done", "failed"], value: Any = None) -> None:
+        """Tell what became of an action. Without effect when the turn is over.
+
+        Raises:
+            ProtocolError: the value has no form on the wire (code ``unencodable``) or is too large.
+        """
+        turn = self._turns.get(turn_id)
+        if turn is None:
+            return
+        message = Result(
+            conversation=turn.command.conversation, turn=turn_id, action=action, status=status, value=value
+        )
+        payload = encode(message)
+        turn.results.append(payload)
+        if self.state == "open":
+            self._outgoing.append(payload)
+
+    def close(self, conversation: str) -> None:
+        """End a conversation; what was open in it is cancelled and heard of no more."""
+        known = self._conversations.pop(conversation, None)
+        if known is None:
+            return
+        for turn_id in list(known.turns):
+            self._finish(self._turns[turn_id], End(reason="cancelled"))
+        if known.asked:
+            self._send(Close(conversation=conversation))
+
+    def leave(self) -> None:
+        """Say goodbye; nothing can be asked for afterwards."""
+        if self.state == "open":
+            self._send(Leave())
+        self._fail_turns("closed", "The connection was closed.", "")
+        self.state = "over"
+
+    # What happens
+
+    def receive(self, payload: bytes, now: float) -> None:
+        """Take one message of the server's. What cannot be understood is passed over."""
+        self._heard_at = now
+        try:
+            message = decode_event(payload)
+        except ProtocolError:
+            return  # a newer server's message, or noise: neither ends anything here
+        if isinstance(message, TurnEvent):
+            self._on_turn_event(message)
+        elif isinstance(message, Welcome):
+            self._on_welcome(message)
+        elif isinstance(message, Problem):
+            self._on_problem(message, now)
+        elif isinstance(message, Reset):
+            self._on_reset(message)
+        elif isinstance(message, Goodbye):
+            self._fail_turns(message.code, message.message, message.hint)
+            self.state = "over"
+            self._notices.append(message)
+        elif isinstance(message, Opened):
+            if conversation := self._conversations.get(message.conversation):
+                conversation.opened = True
+                # Reopened after a restart, it goes on where it was.
+                conversation.command = Open(
+                    conversation=message.conversation,
+                    npc=message.npc,
+                    player=message.player,
+                    history=message.history,
+                )
+            self._notices.append(message)
+        elif isinstance(message, Ready):
+            self.ready = message
+            self._notices.append(message)
+        elif not isinstance(message, Pong | Closed):
+            self._notices.append(message)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: ping, greet again, give up. Call it every quarter of a second or so."""
+        if self._silence is None or self.state == "over":
+            return
+        if self._ticked_at and now - self._ticked_at > 2.0:
+            # This side was asleep (a debugger, a suspended laptop): the server's silence proves nothing.
+            self._heard_at = self._greeting_since = now
+        self._ticked_at = now
+        if self.state == "open":
+            if now - self._heard_at > self._silence:
+                self._greeting_since = now - self._silence  # it has had its time
+                self._greet(now)
+            elif self._gap and now - self._hello_at >= HELLO_EVERY:
+                self._greet(now)
+            elif now - max(self._heard_at, self._ping_at) >= self._ping_every:
+                self._ping_at = now
+                self._send(Ping())
+        elif self.state == "greeting" and now - self._hello_at >= HELLO_EVERY:
+            self._greet(now)
+        if self.state == "greeting" and now - self._greeting_since > self._silence:
+            self._give_up(now)
+
+    def outgoing(self) -> list[bytes]:
+        """The messages to send now, in order."""
+        out, self._outgoing = self._outgoing, []
+        return out
+
+    def notices(self) -> list[ServerEvent]:
+        """What happened since the last call, in order."""
+        out, self._notices = self._notices, []
+        return out
+
+    # Connection
+
+    def _greet(self, now: float) -> None:
+        self.state = "greeting"
+        self._hello_at = now
+        self._gap = False
+        for conversation in self._conversations.values():
+            conversation.asked = False
+        seen = {name: known.seq for name, known in self._conversations.items() if known.opened}
+        # What was not sent yet would reach a server that does not know us; `_on_welcome` sends it again.
+        self._outgoing = [encode(Hello(**self._hello, features=FEATURES, epoch=self.epoch, seen=seen))]
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        if agreed_version(welcome.protocol) is None:
+            self._over(
+                "unsupported_version",
+                f"The server speaks protocol {welcome.protocol[0]}, this client {PROTOCOL[0]}.",
+                "Update the older of the two.",
+            )
+            return
+        if self.state != "greeting":
+            return
+        if welcome.epoch != self.epoch:
+            for conversation in self._conversations.values():
+                conversation.opened, conversation.seq = False, 0
+            self.epoch = welcome.epoch
+            for turn in list(self._turns.values()):
+                if turn.epoch not in (None, welcome.epoch):
+                    self._finish(turn, Failed(code="turn_lost", message=_LOST[0], hint=_LOST[1]))
+        self.state = "open"
+        self._gave_up = False
+        self.limits = welcome.limits
+        self._notices.append(welcome)
+        for conversation in self._conversations.values():
+            self._catch_up(conversation)
+
+    def _catch_up(self, conversation: _Conversation) -> None:
+        """Send again what the server may not have: harmless if it has, since each is known by its id."""
+        if not conversation.opened:
+            self._ask(conversation)
+        conversation.asked = True
+        for position, turn in enumerate([self._turns[name] for name in conversation.turns]):
+            if position and turn.epoch is None and self._turns[conversation.turns[0]].cancelled:
+                break  # it waits for the end of the one before
+            if not turn.accepted:
+                self._start(conversation, turn)
+            if turn.cancelled:
+                self._send(Cancel(conversation=turn.command.conversation, turn=turn.command.turn))
+            self._outgoing.extend(turn.results)
+
+    def _on_problem(self, problem: Problem, now: float) -> None:
+        if problem.code == "hello_first":
+            if self.state == "open":  # the server does not know us any more
+                self._greeting_since = now
+                self._greet(now)
+            return
+        if problem.turn is not None:
+            if turn := self._turns.get(problem.turn):
+                self._finish_and_release(
+                    turn, Failed(code=problem.code, message=problem.message, hint=problem.hint)
+                )
+            return
+        known = self._conversations.get(problem.conversation or "")
+        if known is not None and problem.code == "conversation_lost":
+            known.opened = known.asked = False
+            known.seq = 0
+            for turn in [self._turns[name] for name in known.turns]:
+                if turn.epoch is not None:
+                    self._finish(turn, Failed(code="turn_lost", message=_LOST[0], hint=_LOST[1]))
+            if known.turns:
+                self._catch_up(known)
+            return
+        if known is not None and problem.answers == Open.command:
+            known.opened = known.asked = False
+            for turn in [self._turns[name] for name in known.turns]:
+                self._finish(turn, Failed(code=problem.code, message=problem.message, hint=problem.hint))
+        self._notices.append(problem)
+
+    def _on_reset(self, reset: Reset) -> None:
+        for conversation in self._conversations.values():
+            conversation.opened = conversation.asked = False
+            conversation.seq = 0
+        for turn in list(self._turns.values()):
+            if turn.epoch is not None:
+                self._finish(turn, Failed(code=reset.code, message=reset.message, hint=reset.hint))
+        if self.state == "open":
+            # Not greeted again at once: a parent restarts its worker only when there is something to do.
+            self.state = "idle"
+        self._notices.append(reset)
+
+    def _give_up(self, now: float) -> None:
+        """Fail what has waited long enough; go on greeting, so that a server that comes back is found."""
+        assert self._silence is not None
+        given_up = [
+            turn
+            for turn in self._turns.values()
+            if now - max(turn.since, self._heard_at if turn.epoch else 0.0) > self._silence
+        ]
+        for turn in given_up:
+            self._finish(turn, Failed(code="server_unreachable", message=_UNREACHABLE[0], hint=_UNREACHABLE[1]))
+        if not self._gave_up:
+            self._gave_up = True
+            message, hint = _UNREACHABLE
+            self._notices.append(
+                Problem(code="server_unreachable", message=message, hint=hint, kind="bridge_error")
+            )
+
+    def _over(self, code: str, message: str, hint: str) -> None:
+        self._fail_turns(code, message, hint)
+        self.state = "over"
+        self._notices.append(Goodbye(code=code, message=message, hint=hint))
+
+    # Turns
+
+    def _start(self, conversation: _Conversation, turn: _Turn) -> None:
+        self._ask(conversation)
+        if self.state == "open":
+            turn.epoch = self.epoch
+            self._outgoing.append(turn.payload)
+
+    def _ask(self, conversation: _Conversation) -> None:
+        if not conversation.opened and not conversation.asked and self.state == "open":
+            conversation.asked = True
+            self._send(conversation.command)
+
+    def _on_turn_event(self, message: TurnEvent) -> None:
+        conversation = self._conversations.get(message.conversation)
+        if conversation is None or message.seq <= conversation.seq:
+            return  # closed meanwhile, or heard before
+        if message.seq > conversation.seq + 1:
+            self._gap = True  # something was lost on the way: `tick` asks for it again
+            return
+        conversation.seq = message.seq
+        turn = self._turns.get(message.turn)
+        if turn is None:
+            return  # given up before
+        turn.accepted = True
+        if isinstance(message.event, End | Failed):
+            self._finish_and_release(turn, message.event, message)
+        else:
+            self._notices.append(message)
+
+    def _finish_and_release(self, turn: _Turn, last: End | Failed, message: TurnEvent | None = None) -> None:
+        self._finish(turn, last, message)
+        conversation = self._conversations.get(turn.command.conversation)
+        for name in conversation.turns if conversation else ():
+            waiting = self._turns[name]
+            if waiting.epoch is None and conversation:
+                self._start(conversation, waiting)
+
+    def _notice_last(self, turn: _Turn, last: End | Failed) -> None:
+        self._finish_and_release(turn, last)
+
+    def _finish(self, turn: _Turn, last: End | Failed, message: TurnEvent | None = None) -> None:
+        place = turn.command
+        del self._turns[place.turn]
+        if conversation := self._conversations.get(place.conversation):
+            conversation.turns.remove(place.turn)
+        self._notices.append(
+            message or TurnEvent(conversation=place.conversation, turn=place.turn, seq=0, event=last)
+        )
+
+    def _fail_turns(self, code: str, message: str, hint: str) -> None:
+        for turn in list(self._turns.values()):
+            self._finish(turn, Failed(code=code, message=message, hint=hint))
+
+    def _send(self, command: Command) -> None:
+        if self.state == "open":
+            self._outgoing.append(encode(command))
+
+
+class ServerPeer:
+    """The server's end of one connection: it greets, answers pings, and turns bytes into commands.
+
+    Args:
+        epoch: changes whenever the server has lost its conversations.
+        limits: what `Welcome` tells the client about limits.
+    """
+
+    def __init__(self, *, epoch: str, limits: Mapping[str, Any], message_bytes: int = MESSAGE_BYTES) -> None:
+        self.greeted = False
+        self.epoch = epoch
+        self._limits = limits
+        self._message_bytes = message_bytes
+        self._outgoing: list[bytes] = []
+
+    def receive(self, payload: bytes) -> Command | None:
+        """Take one message of the client's: the command to carry out, or None when it is answered here already."""
+        try:
+            command = decode_command(payload, limit=self._message_bytes)
+        except ProtocolError as error:
+            self._refuse(error.code, error.message, error.hint)
+            return None
+        if isinstance(command, Ping):
+            # A client that has to greet again (this side was restarted) learns it from its next ping.
+            if self.greeted:
+                self._outgoing.append(encode(Pong(nonce=command.nonce)))
+                return None
+        elif isinstance(command, Hello):
+            return self._greet(command)
+        elif self.greeted:
+            if isinstance(command, Leave):
+                self.greeted = False
+            return command
+        if not isinstance(command, Leave):
+            self._refuse("hello_first", "This connection has not said hello.", "Send hello first, or again.", command)
+        return None
+
+    def reset(self, epoch: str, error: Mapping[str, str]) -> None:
+        """The server has lost its conversations: tell the client, which will greet again."""
+        self.epoch = epoch
+        if self.greeted:
+            self.greeted = False
+            self._outgoing.append(encode(Reset(**error)))
+
+    def outgoing(self) -> list[bytes]:
+        """The messages to send now, in order."""
+        out, self._outgoing = self._outgoing, []
+        return out
+
+    def _greet(self, hello: Hello) -> Hello | None:
+        version = agreed_version(hello.protocol)
+        if version is None:
+            self.greeted = False
+            goodbye = Goodbye(
+                code="unsupported_version",
+                message=f"The client speaks protocol {hello.protocol[0]}, this server {PROTOCOL[0]}.",
+                hint="Update the older of the two.",
+            )
+            self._outgoing.append(encode(goodbye))
+            return None
+        self.greeted = True
+        welcome = Welcome(
+            epoch=self.epoch,
+            protocol=version,
+            sdk=f"npcsdk {sdk_version()}",
+            features=FEATURES,
+            limits=self._limits,
+        )
+        self._outgoing.append(encode(welcome))
+        return hello
+
+    def _refuse(self, code: str, message: str, hint: str, command: Command | None = None) -> None:
+        problem = Problem(
+            code=code,
+            message=message,
+            hint=hint,
+            kind="protocol_error",
+            answers=command.command if command else None,
+            conversation=getattr(command, "conversation", None),
+            turn=getattr(command, "turn", None),
+        )
+        self._outgoing.append(encode(problem))

@@ -1,0 +1,32 @@
+"""The protocol's version, and which versions understand each other.
+
+A peer with another *major* number is refused. A newer *minor* only adds fields and message kinds, so two peers
+of one major talk in the lower minor of the two. The protocol is numbered apart from the SDK.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+__all__ = ["PROTOCOL", "agreed_version", "sdk_version"]
+
+PROTOCOL = (1, 0)
+"""Major and minor number of the protocol that this package speaks."""
+
+
+def agreed_version(theirs: tuple[int, int], ours: tuple[int, int] = PROTOCOL) -> tuple[int, int] | None:
+    """The version in which both sides can talk, or None when the majors differ."""
+    if theirs[0] != ours[0]:
+        return None
+    return min(theirs, ours)
+
+
+@cache
+def sdk_version() -> str:
+    """The installed version of npcsdk, for people and logs; nothing is decided by it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("npcsdk")
+    except PackageNotFoundError:
+        return "0+unknown"
