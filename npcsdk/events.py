@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
@@ -151,7 +152,7 @@ def event_from_dict(data: Mapping[str, Any]) -> Event:
         KeyError: an unknown kind of event, or a field without default is missing.
     """
     kind = _KINDS[data["event"]]
-    fields = {name: data[name] for name in kind.__dataclass_fields__ if name in data}
+    fields = {one.name: data[one.name] for one in dataclass_fields(kind) if one.name in data}
     if kind is End:
         fields["tokens"] = _known(Tokens, fields.get("tokens", {}))
         fields["timings"] = _known(Timings, fields.get("timings", {}))

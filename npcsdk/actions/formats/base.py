@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn, cast
 
-__all__ = ["Call", "MalformedCall", "ToolFormat"]
+__all__ = ["Call", "MalformedCall", "ToolFormat", "compact_json", "read_json"]
+
+_DEEPEST = 32
+_SMALLEST, _GREATEST = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +50,70 @@ class ToolFormat(ABC):
 def compact_json(value: Any) -> str:
     """JSON as these models were trained on it: one line, ``", "`` and ``": "``, no ASCII escapes."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def read_json(text: str) -> Any:
+    """What a model wrote as JSON, if every peer can take it and all read it alike.
+
+    Raises:
+        MalformedCall: it is no JSON; or a key stands twice, a number is not finite or no 64-bit integer, text
+            holds half a surrogate pair, or it is nested absurdly deep.
+    """
+    try:
+        value = json.loads(
+            text,
+            strict=False,
+            parse_constant=_no_constant,
+            parse_float=_float,
+            parse_int=_integer,
+            object_pairs_hook=_object,
+        )
+        if "\\u" in text:
+            compact_json(value).encode()
+    except RecursionError as error:
+        raise MalformedCall("nested too deep") from error
+    except UnicodeEncodeError as error:
+        raise MalformedCall("half a surrogate pair in the text") from error
+    except MalformedCall:
+        raise
+    except ValueError as error:
+        raise MalformedCall(f"not JSON: {error}") from error
+    if _deeper(value, _DEEPEST):
+        raise MalformedCall("nested too deep")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise MalformedCall(f"{name} is not a number")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise MalformedCall("a number is too great")
+    return value
+
+
+def _integer(digits: str) -> int:
+    value = int(digits)
+    if not _SMALLEST <= value <= _GREATEST:
+        raise MalformedCall("an integer has more than 64 bits")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise MalformedCall("a key stands twice in one object")
+    return made
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    inner: Any = ()
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value).values()
+    elif isinstance(value, list):
+        inner = cast("list[Any]", value)
+    else:
+        return False
+    return levels == 0 or any(_deeper(item, levels - 1) for item in inner)

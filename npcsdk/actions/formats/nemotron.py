@@ -5,11 +5,10 @@ Several calls stand in several pairs of markers; a list in one pair is read too,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from npcsdk.actions.formats.base import Call, MalformedCall, ToolFormat, compact_json
+from npcsdk.actions.formats.base import Call, MalformedCall, ToolFormat, compact_json, read_json
 
 __all__ = ["FORMAT"]
 
@@ -26,10 +25,7 @@ class NemotronFormat(ToolFormat):
         return f"{self.opening} {body} {self.closing}"
 
     def parse_calls(self, body: str) -> Sequence[Call]:
-        try:
-            value = json.loads(body, strict=False)
-        except (ValueError, RecursionError) as error:
-            raise MalformedCall(f"not JSON: {error}") from error
+        value = read_json(body)
         items = cast("list[Any]", value) if isinstance(value, list) else [value]
         if not items:
             raise MalformedCall("an empty list of calls")
