@@ -17,7 +17,7 @@ from npcsdk.persona.schema import (
     Secret,
     WorldFile,
 )
-from npcsdk.persona.yaml_source import Path, Source
+from npcsdk.persona.source import Path, Source
 
 __all__ = ["keys_of", "validate"]
 

@@ -23,8 +23,9 @@ from npcsdk.persona.checks import validate
 from npcsdk.persona.diagnostics import Diagnostic, diagnose, did_you_mean
 from npcsdk.persona.lore import Lore, read_lore
 from npcsdk.persona.schema import COMMON_TAG, Persona, WorldDefinition, WorldFile
-from npcsdk.persona.yaml_source import Path as KeyPath
-from npcsdk.persona.yaml_source import Source, Span, decode, read_yaml
+from npcsdk.persona.source import Path as KeyPath
+from npcsdk.persona.source import Source, Span, decode
+from npcsdk.persona.yaml_source import read_yaml
 
 __all__ = ["check_paths", "load_world", "read_world"]
 
@@ -46,7 +47,10 @@ def load_world(folder: Path | str) -> WorldDefinition:
             hint="`npcsdk init DIR` makes a world to start from.",
             code="world_missing",
         )
-    world, diagnostics = read_world(folder)
+    try:
+        world, diagnostics = read_world(folder)
+    except OSError as error:
+        world, diagnostics = None, [_unreadable(folder, error)]
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     if world is None or errors:
         count = "a mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
@@ -65,7 +69,10 @@ def check_paths(paths: Iterable[Path | str]) -> list[Diagnostic]:
     """
     found: dict[Diagnostic, None] = {}
     for path in map(Path, paths):
-        found.update(dict.fromkeys(_check(path)))
+        try:
+            found.update(dict.fromkeys(_check(path)))
+        except OSError as error:
+            found[_unreadable(path, error)] = None
     return list(found)
 
 
@@ -122,8 +129,12 @@ def _open(path: Path) -> Source:
         return decode(path.as_posix(), path.read_bytes())
     except OSError as error:
         source = Source(path.as_posix(), "")
-        source.diagnostics.append(diagnose("NPC023", source.file, problem=error.strerror or str(error)))
+        source.diagnostics.append(_unreadable(path, error))
         return source
+
+
+def _unreadable(path: Path, error: OSError) -> Diagnostic:
+    return diagnose("NPC023", path.as_posix(), problem=(error.strerror or str(error)).lower())
 
 
 def _stem(path: Path) -> str:

@@ -18,7 +18,8 @@ from typing import Final
 from npcsdk.persona.checks import validate
 from npcsdk.persona.diagnostics import diagnose
 from npcsdk.persona.schema import LoreHeader, LorePassage
-from npcsdk.persona.yaml_source import Source, Span, read_yaml
+from npcsdk.persona.source import Source, Span
+from npcsdk.persona.yaml_source import read_yaml
 
 __all__ = ["FEWEST_WORDS", "MOST_WORDS", "Lore", "read_lore", "split_passages"]
 

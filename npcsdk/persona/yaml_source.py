@@ -14,9 +14,9 @@ same run. This is the only module that imports ``yaml``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 import yaml
 from yaml.events import (
@@ -30,143 +30,18 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from npcsdk.persona.diagnostics import Diagnostic, diagnose
+from npcsdk.persona.source import Path, Source, Span, Written
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Path", "Source", "Span", "decode", "read_yaml"]
+__all__ = ["MAX_DEPTH", "read_yaml"]
 
-MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 16
 
-Path: TypeAlias = tuple[str | int, ...]
-
-_LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 _UNSPEAKABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _REAL: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_ESCAPE_LENGTHS: Final[Mapping[str, int]] = {"x": 4, "u": 6, "U": 10}
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where something stands: line and column from 1, length in code points of its first line."""
-
-    line: int
-    column: int
-    length: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A text value and how the file spells it: ``text[start:end]`` of the file in a YAML style."""
-
-    text: str
-    start: int
-    end: int
-    style: str
-
-
-@dataclass(slots=True)
-class Source:
-    """A file's text, its value, and where its parts stand.
-
-    ``diagnostics`` are the mistakes found so far; ``broken`` the paths whose value could not be read.
-    """
-
-    file: str
-    text: str
-    first_line: int = 1
-    value: Any = None
-    readable: bool = False
-    diagnostics: list[Diagnostic] = field(default_factory=list[Diagnostic])
-    keys: dict[Path, Span] = field(default_factory=dict[Path, Span])
-    values: dict[Path, Span] = field(default_factory=dict[Path, Span])
-    broken: set[Path] = field(default_factory=set[Path])
-    scalars: dict[Path, Written] = field(default_factory=dict[Path, Written])
-    starts: list[int] = field(default_factory=list[int])
-
-    def __post_init__(self) -> None:
-        self.starts = [0, *(match.end() for match in _LINE_END.finditer(self.text))]
-
-    def span(self, start: int, end: int | None = None) -> Span:
-        """The span of ``text[start:end]``, cut off at the end of its first line."""
-        low, high = 0, len(self.starts)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.starts[middle] <= start else (low, middle)
-        line_end = self.starts[low] + len(self._line(low))
-        stop = min(start + 1 if end is None else end, line_end)
-        return Span(self.first_line + low, start - self.starts[low] + 1, max(1, stop - start))
-
-    def line(self, number: int) -> str:
-        """The text of a line, without its end."""
-        index = number - self.first_line
-        return self._line(index) if 0 <= index < len(self.starts) else ""
-
-    def _line(self, index: int) -> str:
-        end = self.starts[index + 1] if index + 1 < len(self.starts) else len(self.text)
-        return self.text[self.starts[index] : end].rstrip("\r\n\x85\u2028\u2029")
-
-    def report(self, code: str, where: Span, **values: Any) -> None:
-        """Note a mistake at a span."""
-        self.diagnostics.append(
-            diagnose(
-                code,
-                self.file,
-                line=where.line,
-                column=where.column,
-                length=where.length,
-                source_line=self.line(where.line),
-                **values,
-            )
-        )
-
-    def key_at(self, path: Path) -> Span:
-        """Where the key at ``path`` stands, or the nearest thing around it that has a place."""
-        return self._nearest(path, (self.keys, self.values))
-
-    def value_at(self, path: Path) -> Span:
-        """Where the value at ``path`` stands, or the nearest thing around it that has a place."""
-        return self._nearest(path, (self.values, self.keys))
-
-    def _nearest(self, path: Path, tables: Iterable[dict[Path, Span]]) -> Span:
-        tables = tuple(tables)
-        for length in range(len(path), -1, -1):
-            for table in tables:
-                if path[:length] in table:
-                    return table[path[:length]]
-        return Span(self.first_line, 1)
-
-    def inside(self, path: Path, offset: int, length: int = 1) -> Span:
-        """Where a part of the text scalar at ``path`` stands, through quotes, escapes and folded lines."""
-        scalar = self.scalars.get(path)
-        if scalar is None:
-            return self.value_at(path)
-        places = _places(scalar, self.text)
-        offset = min(offset, len(scalar.text))
-        start = places[offset]
-        end = places[min(offset + length, len(scalar.text))]
-        return self.span(start, max(end, start + 1))
-
-
-def decode(file: str, data: bytes) -> Source:
-    """The text of a file's bytes. Bytes that are not UTF-8, and too many of them, are reported."""
-    if len(data) > MAX_BYTES:
-        source = Source(file, "")
-        source.diagnostics.append(diagnose("NPC009", file, limit=MAX_BYTES))
-        return source
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        source = Source(file, data.decode("utf-8", errors="replace"))
-        start = len(data[: error.start].decode("utf-8", errors="replace"))
-        source.report("NPC003", source.span(start), byte=data[error.start])
-        return source
-    source = Source(file, text.removeprefix("\ufeff"))
-    source.readable = True
-    return source
 
 
 def read_yaml(source: Source) -> None:
@@ -199,6 +74,31 @@ def _events(parser: Any) -> Iterator[Event]:
         yield cast("Event", parser.get_event())
 
 
+# What PyYAML says, what a designer needs to read instead, and what to do about it.
+_PLAINER: Final = (
+    (
+        "mapping values are not allowed",
+        "a colon followed by a space is not expected here",
+        "Put a text that has a colon in quotes, and indent the line as its neighbours are.",
+    ),
+    (
+        "could not find expected ':'",
+        "this line has no colon",
+        "If it goes on from the line above, indent it.",
+    ),
+    (
+        "expected <block end>",
+        "this does not fit what stands above it",
+        "Indent the line as its neighbours are.",
+    ),
+    (
+        "cannot start any token",
+        "a text cannot begin with this character",
+        "Put the text in quotes.",
+    ),
+)
+
+
 def _report_syntax(source: Source, error: yaml.MarkedYAMLError) -> None:
     mark = error.problem_mark or error.context_mark
     start = min(mark.index, len(source.text)) if mark else 0
@@ -206,26 +106,22 @@ def _report_syntax(source: Source, error: yaml.MarkedYAMLError) -> None:
     where = source.span(start)
     if source.text[start : start + 1] == "\t":
         source.report("NPC002", where)
-    elif error.context_mark and problem.startswith(("while parsing a flow", "while scanning a quoted")):
+        return
+    if error.context_mark and problem.startswith(("while parsing a flow", "while scanning a quoted")):
         # PyYAML notices at the end of the file; the designer must look at where it began.
         what = (
             "this quote is never closed" if "quoted" in problem else "a comma or closing bracket is missing"
         )
-        source.report(
-            "NPC001",
-            source.span(error.context_mark.index),
-            problem=what,
-            hint="Close it where it ends, or put the whole text in quotes.",
-        )
-    elif "mapping values are not allowed" in problem:
-        source.report(
-            "NPC001",
-            where,
-            problem="a colon followed by a space is not expected here",
-            hint="Put a text that has a colon in quotes, and indent the line as its neighbours are.",
-        )
-    else:
-        source.report("NPC001", where, problem=problem)
+        hint = "Close it where it ends, or put the whole text in quotes."
+        source.report("NPC001", source.span(error.context_mark.index), problem=what, hint=hint)
+        return
+    for said, plainer, hint in _PLAINER:
+        if said in problem:
+            if "simple key" in problem and error.context_mark:
+                where = source.span(error.context_mark.index)
+            source.report("NPC001", where, problem=plainer, hint=hint)
+            return
+    source.report("NPC001", where, problem=problem)
 
 
 @dataclass(slots=True)
@@ -320,7 +216,7 @@ class _Composer:
         if parent.first_key:
             parent.first_key = False
             # A mapping in block style begins with its first key: what is missing in it is shown there.
-            if self._source.text[self._source_index(parent.path)] not in "{[":
+            if self._source.text[self._source.index_of(self._source.values[parent.path])] not in "{[":
                 self._source.values[parent.path] = span
         path = (*parent.path, key)
         if key in parent.value:
@@ -328,11 +224,6 @@ class _Composer:
             parent.skip = True
             return
         self._source.keys[path] = span
-
-    def _source_index(self, path: Path) -> int:
-        span = self._source.values[path]
-        starts = self._source.starts
-        return starts[span.line - self._source.first_line] + span.column - 1
 
     def _open(self, event: MappingStartEvent | SequenceStartEvent, *, broken: bool) -> None:
         parent = self._stack[-1] if self._stack else None
@@ -392,27 +283,3 @@ def _resolve(text: str) -> Any:
     if len(text) < 40 and _REAL.fullmatch(text):
         return float(text)
     return text
-
-
-def _places(scalar: Written, text: str) -> list[int]:
-    """For every character of the scalar's value, and its end, the index in the file's text."""
-    index, end = scalar.start, scalar.end
-    if scalar.style in ("'", '"'):
-        index, end = index + 1, end - 1
-    elif scalar.style in ("|", ">"):
-        index = text.find("\n", index) + 1
-    places: list[int] = []
-    for char in scalar.text:
-        while char.isspace() is False and index < end and text[index].isspace():
-            index += 1
-        places.append(min(index, end))
-        if index >= end:
-            continue
-        if scalar.style == '"' and text[index] == "\\":
-            index += _ESCAPE_LENGTHS.get(text[index + 1 : index + 2], 2)
-        elif scalar.style == "'" and text.startswith("''", index):
-            index += 2
-        elif not char.isspace() or text[index].isspace():
-            index += 1
-    places.append(min(index, end))
-    return places

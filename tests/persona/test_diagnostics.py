@@ -85,11 +85,23 @@ def test_paths_that_are_no_world(tmp_path: Path) -> None:
     assert missing.render().startswith((tmp_path / "nowhere").as_posix() + " NPC023 ")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user that permissions apply to")
-def test_file_that_may_not_be_read(tmp_path: Path) -> None:
-    shutil.copytree(HERE / "valid", tmp_path / "world")
-    (tmp_path / "world" / "mara.yaml").chmod(0)
-    assert [each.code for each in check_paths([tmp_path / "world"])] == ["NPC023"]
+def test_file_that_cannot_be_read_is_reported_with_the_rest(tmp_path: Path) -> None:
+    world = build(HERE / "invalid" / "NPC030_unknown_key", tmp_path)
+    (world / "bram.yaml").mkdir()
+    assert [each.code for each in check_paths([world])] == ["NPC023", "NPC030"]
+
+
+def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = build(CASES[0], tmp_path)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    (found,) = check_paths([world])
+    assert (found.code, found.message) == ("NPC023", "this cannot be read: permission denied")
+    with pytest.raises(WorldInvalid, match="permission denied"):
+        load_world(world)
 
 
 def test_single_file_is_checked_against_its_world(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from npcsdk.persona.lore import FEWEST_WORDS, MOST_WORDS, count_words, read_lore, split_passages
 from npcsdk.persona.schema import LorePassage
-from npcsdk.persona.yaml_source import decode
+from npcsdk.persona.source import decode
 
 
 def split(markdown: str) -> list[LorePassage]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from npcsdk.persona.checks import validate
 from npcsdk.persona.schema import Persona, WorldFile
-from npcsdk.persona.yaml_source import Source, Span, decode, read_yaml
+from npcsdk.persona.source import Source, Span, decode
+from npcsdk.persona.yaml_source import read_yaml
 
 
 def read(text: str) -> Source:
