@@ -17,7 +17,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from npcsdk.bridge.core import Core, Mailbox
 from npcsdk.bridge.handlers import Actions, Handlers, Where, collect
@@ -176,9 +176,7 @@ class _ConversationBase(Generic[TurnT]):
         """Something happened in the game; the character may remark on it. Otherwise as `say`."""
         turn = secrets.token_hex(8)
         return self._begin(
-            React(
-                conversation=self._id, turn=turn, happening=happening, state=dict(state or {}), seed=seed
-            )
+            React(conversation=self._id, turn=turn, happening=happening, state=dict(state or {}), seed=seed)
         )
 
     def _begin(self, command: Say | React) -> TurnT:
@@ -384,7 +382,7 @@ class _WorldBase(Generic[NpcT]):
         """A character by its id.
 
         Raises:
-            WorldError: there is none of that id (code ``unknown_npc``).
+            WorldError: there is none of that id (code ``npc_unknown``).
         """
         try:
             return self.npcs[npc]
@@ -393,7 +391,7 @@ class _WorldBase(Generic[NpcT]):
             raise WorldError(
                 f"There is no character {npc!r} in this world.",
                 hint=f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(self._npcs)}.",
-                code="unknown_npc",
+                code="npc_unknown",
             ) from None
 
     def _ready(self) -> Ready:

@@ -258,9 +258,7 @@ class Core:
         elif isinstance(notice, Ready):
             self._failure = None  # it was not there, and now is
             self._wake_all()
-        elif isinstance(notice, Goodbye):
-            self._fail(error_of(notice))
-        elif isinstance(notice, Problem) and notice.conversation is None:
+        elif isinstance(notice, Goodbye) or (isinstance(notice, Problem) and notice.conversation is None):
             self._fail(error_of(notice))
         elif isinstance(notice, Loading) and self._on_loading is not None:
             self._on_loading(notice.stage, notice.progress)

@@ -76,9 +76,7 @@ class Frontend:
     def silent(self, now: float) -> list[bytes]:
         """Routes whose clients have said nothing for too long; they are forgotten here."""
         gone = [
-            route
-            for route, client in self._clients.items()
-            if now - client.heard_at > self.limits.silence_s
+            route for route, client in self._clients.items() if now - client.heard_at > self.limits.silence_s
         ]
         for route in gone:
             del self._clients[route]

@@ -34,6 +34,7 @@ WorkerConfig = Mapping[str, Any]
 """What to load: ``folder``, ``model``, ``memory`` (None or text), ``options``; and ``opener`` ("module:function")."""
 
 _KILL_AFTER = 3.0  # seconds for a worker to end by itself
+_LAST_WORDS_MS = 20
 _HWM = 100_000  # messages; the turn that fills it waits
 
 
@@ -51,7 +52,7 @@ class Launcher:
         self._on_exit = on_exit
         self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
-        self._end: weakref.finalize[[subprocess.Popen[bytes], int], Launcher] | None = None
+        self._end: weakref.finalize[..., Any] | None = None
         self._down: bytes | None = None  # the identity of the child's receiving socket
         self._up: bytes | None = None
         self._waiting: list[tuple[bytes, bytes]] = []
@@ -102,7 +103,7 @@ class Launcher:
         else:
             options["start_new_session"] = True  # a terminal's Ctrl-C is for the game, not for its worker
         try:
-            process = subprocess.Popen(
+            process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -141,6 +142,14 @@ class Launcher:
             if len(frames) == 3 and secrets.compare_digest(frames[2], self._token.encode()):
                 self._greet(frames[0], frames[1])
             # Anything else comes from a process that is not ours.
+
+    def last_words(self) -> list[tuple[bytes, bytes]]:
+        """What a worker that has ended had still sent: some of it may be on its way through the system."""
+        messages: list[tuple[bytes, bytes]] = []
+        while self.socket.poll(_LAST_WORDS_MS):
+            if message := self.receive():
+                messages.append(message)
+        return messages
 
     def exited(self) -> int | None:
         """The exit status of a worker that has ended since the last call, else None."""
@@ -198,5 +207,3 @@ def _end_process(process: subprocess.Popen[bytes], owner: int) -> None:
         process.wait()
     except OSError:
         process.kill()
-
-

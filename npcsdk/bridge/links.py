@@ -162,9 +162,11 @@ class WorkerLink:
                 self._note(payload)
         status = self.launcher.exited()
         if status is not None:
-            # What it had sent before it died comes first.
-            while message := self.launcher.receive():
-                payloads.append(message[1])
+            for route, payload in self.launcher.last_words():
+                if route:
+                    payloads.append(payload)
+                else:
+                    self._note(payload)
             payloads += self._died(status)
         return payloads
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from npcsdk.bridge.pool import Pool
 from npcsdk.errors import NpcError, TurnError
 from npcsdk.events import End, Event, Failed
-from npcsdk.bridge.pool import Pool
 from npcsdk.wire.faults import fault_of
 from npcsdk.wire.messages import (
     Cancel,
@@ -479,7 +479,7 @@ class Service:
                 _log.exception("A turn failed")
             last = Failed(code=fault["code"], message=fault["message"], hint=fault["hint"])
         if last is None:
-            last = Failed(code="internal", message="The turn ended without an end.")
+            last = Failed(code="internal_error", message="The turn ended without an end.")
         with conversation.session.lock:
             self._tell(conversation, command.turn, last)
             conversation.turn = None

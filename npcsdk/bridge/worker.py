@@ -25,7 +25,7 @@ from npcsdk.bridge.launcher import CONFIG_VARIABLE, DRAIN, DRAINED
 from npcsdk.bridge.service import Service, ServiceLimits, WorldLike
 from npcsdk.errors import NpcError, ProtocolError
 from npcsdk.wire.faults import fault_of
-from npcsdk.wire.messages import Goodbye, Loading, Ready, decode_command, encode
+from npcsdk.wire.messages import Goodbye, Loading, decode_command, encode
 
 __all__ = ["DEFAULT_OPENER", "load_world", "main"]
 
@@ -100,7 +100,9 @@ def main() -> None:
     uplink = _Uplink(context, config)
     service = _Tee(uplink)
     over = threading.Event()
-    threading.Thread(target=_serve, args=(context, config, service, over), name="npcsdk-io", daemon=True).start()
+    threading.Thread(
+        target=_serve, args=(context, config, service, over), name="npcsdk-io", daemon=True
+    ).start()
     threading.Thread(target=_watch_parent, args=(over,), name="npcsdk-parent", daemon=True).start()
     threading.Thread(target=_end, args=(service, over), name="npcsdk-end", daemon=True).start()
     load_world(service, config)

@@ -30,11 +30,11 @@ class _Said(Protocol):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What an exception says, as fields of a message; one from outside the tree becomes ``internal``."""
+    """What an exception says, as fields of a message; one from outside the tree becomes ``internal_error``."""
     if isinstance(error, NpcError):
         return Fault(code=error.code, message=error.message, hint=error.hint, kind=type(error).default_code)
     return Fault(
-        code="internal",
+        code="internal_error",
         message=f"{type(error).__name__}: {error}",
         hint="This should not happen; the log has the traceback.",
         kind=NpcError.default_code,

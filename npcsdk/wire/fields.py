@@ -160,6 +160,13 @@ def record(required: Mapping[str, Check], others: Mapping[str, Check] | None = N
 def _name(value: Any) -> str:
     if value is None:
         return "null"
-    names = {bool: "a boolean", int: "an integer", float: "a number", str: "text", bytes: "binary", list: "a list"}
+    names = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        str: "text",
+        bytes: "binary",
+        list: "a list",
+    }
     kind = cast("type[Any]", type(value))
     return names.get(kind, "a map" if isinstance(value, Mapping) else f"a {kind.__name__}")

@@ -8,11 +8,11 @@ can add some. A kind that it does not know is a `ProtocolError` with the code ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, cast
 
-import msgpack
+import msgpack  # pyright: ignore[reportMissingTypeStubs]
 
 from npcsdk.errors import ProtocolError
 from npcsdk.events import Event, Text, event_from_dict, event_to_dict
@@ -51,6 +51,10 @@ __all__ = [
     "encode",
     "encode_turn_event",
 ]
+
+# The package has no type information of its own.
+_packb = cast("Callable[..., bytes]", msgpack.packb)  # pyright: ignore[reportUnknownMemberType]
+_unpackb = cast("Callable[..., Any]", msgpack.unpackb)  # pyright: ignore[reportUnknownMemberType]
 
 MESSAGE_BYTES = 1 << 20
 """The largest message either side accepts, in bytes."""
@@ -146,7 +150,7 @@ class Result:
     turn: str = _field(check.identifier)
     action: str = _field(check.identifier)
     status: Literal["done", "failed"] = _field(check.choice("done", "failed"), "done")
-    value: Any = _field(check.data, None)
+    value: Any = field(default=None, metadata={"check": check.data})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,7 +453,7 @@ def _contents(message: Any) -> dict[str, Any]:
 
 def _pack(contents: dict[str, Any]) -> bytes:
     try:
-        payload = cast("bytes", msgpack.packb(contents, use_bin_type=True))
+        payload = _packb(contents, use_bin_type=True)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ProtocolError(
             f"This cannot be sent: {error}.",
@@ -471,7 +475,7 @@ def _unpack(payload: bytes, limit: int) -> dict[str, Any]:
             f"A message of {len(payload)} bytes is larger than the limit of {limit}.", code="too_large"
         )
     try:
-        contents: Any = msgpack.unpackb(payload, raw=False, strict_map_key=True, ext_hook=_no_extensions)
+        contents: Any = _unpackb(payload, raw=False, strict_map_key=True, ext_hook=_no_extensions)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"This is not a message: {error}.", code="malformed") from None
     if not isinstance(contents, dict):

@@ -7,7 +7,7 @@ socket, a pipe to a child process and a direct call drive the same code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from npcsdk.errors import BridgeError, ProtocolError, TurnError
@@ -103,8 +103,13 @@ class ClientPeer:
         self.ready: Ready | None = None
         self.epoch: str | None = None
         self.limits: Mapping[str, Any] = {}
-        self._hello = {"client": client, "actions": tuple(actions), "sdk": f"npcsdk-python {sdk_version()}"}
-        encode(Hello(**self._hello))  # a definition that cannot be sent is an error here, not later
+        self._hello = Hello(
+            client=client,
+            sdk=f"npcsdk-python {sdk_version()}",
+            features=FEATURES,
+            actions=tuple(actions),
+        )
+        encode(self._hello)  # a definition that cannot be sent is an error here, not later
         self._silence = silence
         self._ping_every = ping_every
         self._conversations: dict[str, _Conversation] = {}
@@ -147,7 +152,9 @@ class ClientPeer:
         """
         if command.conversation not in self._conversations:
             raise TurnError(
-                f"The conversation {command.conversation!r} is not open.", hint="Open it first.", code="no_conversation"
+                f"The conversation {command.conversation!r} is not open.",
+                hint="Open it first.",
+                code="no_conversation",
             )
         if command.turn in self._turns:
             return
@@ -285,7 +292,7 @@ class ClientPeer:
             conversation.asked = False
         seen = {name: known.seq for name, known in self._conversations.items() if known.opened}
         # What was not sent yet would reach a server that does not know us; `_on_welcome` sends it again.
-        self._outgoing = [encode(Hello(**self._hello, features=FEATURES, epoch=self.epoch, seen=seen))]
+        self._outgoing = [encode(replace(self._hello, epoch=self.epoch, seen=seen))]
 
     def _on_welcome(self, welcome: Welcome) -> None:
         if agreed_version(welcome.protocol) is None:
@@ -374,7 +381,9 @@ class ClientPeer:
             if now - max(turn.since, self._heard_at if turn.epoch else 0.0) > self._silence
         ]
         for turn in given_up:
-            self._finish(turn, Failed(code="server_unreachable", message=_UNREACHABLE[0], hint=_UNREACHABLE[1]))
+            self._finish(
+                turn, Failed(code="server_unreachable", message=_UNREACHABLE[0], hint=_UNREACHABLE[1])
+            )
         if not self._gave_up:
             self._gave_up = True
             message, hint = _UNREACHABLE
@@ -480,7 +489,9 @@ class ServerPeer:
                 self.greeted = False
             return command
         if not isinstance(command, Leave):
-            self._refuse("hello_first", "This connection has not said hello.", "Send hello first, or again.", command)
+            self._refuse(
+                "hello_first", "This connection has not said hello.", "Send hello first, or again.", command
+            )
         return None
 
     def reset(self, epoch: str, error: Mapping[str, str]) -> None:

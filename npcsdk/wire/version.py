@@ -6,8 +6,6 @@ of one major talk in the lower minor of the two. The protocol is numbered apart 
 
 from __future__ import annotations
 
-from functools import cache
-
 __all__ = ["PROTOCOL", "agreed_version", "sdk_version"]
 
 PROTOCOL = (1, 0)
@@ -21,12 +19,8 @@ def agreed_version(theirs: tuple[int, int], ours: tuple[int, int] = PROTOCOL) ->
     return min(theirs, ours)
 
 
-@cache
 def sdk_version() -> str:
-    """The installed version of npcsdk, for people and logs; nothing is decided by it."""
-    from importlib.metadata import PackageNotFoundError, version
+    """The version of npcsdk, for people and logs; nothing is decided by it."""
+    from npcsdk import __version__
 
-    try:
-        return version("npcsdk")
-    except PackageNotFoundError:
-        return "0+unknown"
+    return __version__

@@ -124,7 +124,7 @@ class FakeWorld:
 
     def open(self, npc, *, player="player", conversation=None) -> FakeConversation:
         if npc not in self.npcs:
-            raise TurnError(f"There is no {npc!r}.", hint="There is Mira.", code="unknown_npc")
+            raise TurnError(f"There is no {npc!r}.", hint="There is Mira.", code="npc_unknown")
         made = FakeConversation(self, npc, player, conversation or f"h{len(self.conversations)}")
         self.conversations.append(made)
         return made

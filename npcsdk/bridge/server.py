@@ -1,0 +1,365 @@
+"""``npcsdk serve``: the bridge between sockets and the worker. It relays, answers at once, and never computes.
+
+One thread, two sockets: a ROUTER for the clients and the launcher's for the worker. What a worker sends goes to
+its client as it came. When the worker dies, clients are told and a new one is started; when a signal says so, the
+turns that run are waited for and everybody is told goodbye.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import zmq
+
+from npcsdk.bridge.frontend import Frontend, Limits
+from npcsdk.bridge.launcher import DRAIN, DRAINED, Launcher
+from npcsdk.bridge.links import Waker, died
+from npcsdk.errors import BridgeError, NpcError, ProtocolError
+from npcsdk.wire.faults import error_of
+from npcsdk.wire.messages import Goodbye, Loading, Ready, decode_event, encode
+
+__all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5990"
+
+_TICK_MS = 500
+_RETRY_MS = 10  # while a client's queue is full
+_BATCH = 256  # messages from one side before the other has its turn
+_BACKLOG_BYTES = 4 << 20  # for one client that does not read
+_CRASHES = 3  # in a row before a worker has been ready: then it is not started again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the server is doing: told to whoever started it.
+
+    ``listening`` (address), ``loading`` (stage, progress), ``ready`` (world, npcs), ``worker_died`` (message),
+    ``draining``.
+    """
+
+    event: Literal["listening", "loading", "ready", "worker_died", "draining"]
+    address: str = ""
+    stage: str = ""
+    progress: float | None = None
+    world: str = ""
+    npcs: tuple[str, ...] = ()
+    message: str = ""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """What a client has not taken yet, because it does not read."""
+
+    payloads: deque[bytes] = field(default_factory=deque[bytes])
+    size: int = 0
+
+
+class Server:
+    """The bridge process's work. `run` blocks; `stop` may be called from anywhere.
+
+    Args:
+        config: what the worker loads; see `npcsdk.bridge.launcher.WorkerConfig`.
+        address: where to listen; a port of ``*`` takes a free one (see `address`).
+        limits: what clients may do.
+        on_status: told what the server is doing, in the thread of `run`.
+        drain_timeout: seconds for running turns to end when the server stops.
+
+    Raises:
+        BridgeError: the port is taken (``address_in_use``), the address is not one (``bad_address``) or not
+            loopback (``address_refused``).
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        address: str = DEFAULT_ADDRESS,
+        limits: Limits | None = None,
+        on_status: Callable[[Status], None] = lambda status: None,
+        drain_timeout: float = 10.0,
+    ) -> None:
+        _check_loopback(address)
+        self._on_status = on_status
+        self._drain_timeout = drain_timeout
+        self._stopping = threading.Event()
+        self._frontend = Frontend(limits)
+        self._backlogs: dict[bytes, _Backlog] = {}
+        self._ready = False
+        self._crashes = 0
+        self._drained = False
+        self._waker = Waker()
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = self._bind(address)
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._launcher = Launcher(config, self._context, self._waker.wake)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._launcher.socket, zmq.POLLIN)
+        self._poller.register(self._waker.socket, zmq.POLLIN)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process id, while there is one."""
+        return self._launcher.pid
+
+    def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            NpcError: the world or the model cannot be loaded, or the worker crashes whenever it loads them.
+        """
+        self._on_status(Status(event="listening", address=self.address))
+        try:
+            self._launcher.start()
+            while not self._stopping.is_set():
+                self._turn()
+            self._drain()
+        except NpcError as error:
+            self._farewell(error.code, error.message, error.hint)
+            raise
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Let the running turns end, tell the clients, and return from `run`. Any thread, and signal handlers."""
+        self._stopping.set()
+        self._waker.wake()
+
+    # One turn of the loop
+
+    def _turn(self) -> None:
+        self._poller.poll(_RETRY_MS if self._backlogs else _TICK_MS)
+        self._waker.clear()
+        self._from_worker()
+        self._from_clients()
+        self._retry()
+        status = self._launcher.exited()
+        if status is not None:
+            for message in self._launcher.last_words():
+                self._take(*message)
+            self._worker_died(status)
+        now = time.monotonic()
+        for route in self._frontend.silent(now):
+            self._gone(route)
+
+    def _from_clients(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            route = frames[0]
+            # A message is one frame; anything else is garbage, and answered as such.
+            payload = frames[1] if len(frames) == 2 else b""
+            answers, forward = self._frontend.receive(route, payload, time.monotonic())
+            for answer in answers:
+                self._send(route, answer)
+            if forward:
+                self._launcher.send(route, payload)
+
+    def _from_worker(self) -> None:
+        for _ in range(_BATCH):
+            message = self._launcher.receive()
+            if message is None:
+                return
+            self._take(*message)
+
+    def _take(self, route: bytes, payload: bytes) -> None:
+        if route:
+            self._send(route, payload)
+        elif payload == DRAINED:
+            self._drained = True
+        else:
+            self._note(payload)
+
+    def _note(self, payload: bytes) -> None:
+        """The worker's word to its parent."""
+        try:
+            message = decode_event(payload)
+        except ProtocolError:
+            _log.warning("The worker sent its parent a bad message")
+            return
+        if isinstance(message, Loading):
+            self._on_status(Status(event="loading", stage=message.stage, progress=message.progress))
+        elif isinstance(message, Ready):
+            self._ready, self._crashes = True, 0
+            npcs = tuple(npc.id for npc in message.npcs)
+            self._on_status(Status(event="ready", address=self.address, world=message.world, npcs=npcs))
+        elif isinstance(message, Goodbye):
+            raise error_of(message)
+
+    def _worker_died(self, status: int) -> None:
+        fault = died(status, loading=not self._ready)
+        _log.error("%s", fault["message"])
+        self._on_status(Status(event="worker_died", message=fault["message"]))
+        if not self._ready:
+            self._crashes += 1
+            if self._crashes >= _CRASHES:
+                raise BridgeError(**fault)
+        self._ready = False
+        for route, payload in self._frontend.reset(fault):
+            self._send(route, payload)
+        self._launcher.start()
+
+    # Clients
+
+    def _send(self, route: bytes, payload: bytes) -> None:
+        backlog = self._backlogs.get(route)
+        if backlog is None:
+            try:
+                self._socket.send_multipart((route, payload), zmq.NOBLOCK)
+                return
+            except zmq.Again:
+                backlog = self._backlogs[route] = _Backlog()
+            except zmq.ZMQError:
+                self._gone(route)  # its connection is closed
+                return
+        backlog.payloads.append(payload)
+        backlog.size += len(payload)
+        if backlog.size > _BACKLOG_BYTES:
+            _log.warning("A client does not read; it is let go")
+            self._gone(route)
+
+    def _retry(self) -> None:
+        """Go on with clients whose queues were full; nobody else waits for them."""
+        for route, backlog in list(self._backlogs.items()):
+            try:
+                while backlog.payloads:
+                    self._socket.send_multipart((route, backlog.payloads[0]), zmq.NOBLOCK)
+                    backlog.size -= len(backlog.payloads.popleft())
+            except zmq.Again:
+                continue
+            except zmq.ZMQError:
+                self._gone(route)
+                continue
+            del self._backlogs[route]
+
+    def _gone(self, route: bytes) -> None:
+        """A client is gone for now; the worker keeps its turns for a while, in case it comes back."""
+        self._backlogs.pop(route, None)
+        self._frontend.forget(route)
+        self._launcher.send(route, b"")
+
+    # The end
+
+    def _drain(self) -> None:
+        self._on_status(Status(event="draining"))
+        deadline = time.monotonic() + self._drain_timeout
+        if self._ready:
+            self._launcher.send(b"", DRAIN)
+            while not self._drained and self._launcher.running and time.monotonic() < deadline:
+                self._turn()
+            self._from_worker()
+        self._farewell("shutting_down", "The server is shutting down.", "Connect again in a moment.")
+
+    def _farewell(self, code: str, message: str, hint: str) -> None:
+        goodbye = encode(Goodbye(code=code, message=message, hint=hint))
+        for route in self._frontend.routes():
+            self._send(route, goodbye)
+
+    def _close(self) -> None:
+        self._launcher.close()
+        self._socket.close(linger=500)  # for the goodbyes
+        self._context.term()
+        self._waker.close()
+
+    def _bind(self, address: str) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # to be told when a client is gone or does not read
+        socket.setsockopt(zmq.MAXMSGSIZE, 4 * self._frontend.limits.message_bytes)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            socket.close()
+            self._context.term()
+            self._waker.close()
+            if error.errno == zmq.EADDRINUSE:
+                raise BridgeError(
+                    f"The address {address} is in use.",
+                    hint="Is npcsdk serve running already? Choose another port with --address.",
+                    code="address_in_use",
+                ) from error
+            raise BridgeError(
+                f"The address {address!r} cannot be listened on: {error}.",
+                hint="Write it as tcp://127.0.0.1:5990.",
+                code="bad_address",
+            ) from error
+        return socket
+
+
+def serve(
+    folder: str | Path | None = None,
+    *,
+    model: str | None = None,
+    memory: str | Path | None = None,
+    address: str = DEFAULT_ADDRESS,
+    options: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    on_status: Callable[[Status], None] = lambda status: None,
+    drain_timeout: float = 10.0,
+) -> None:
+    """Serve a world until SIGTERM or Ctrl-C; the second one does not wait for running turns.
+
+    Raises:
+        NpcError: the address cannot be had, or the world or the model cannot be loaded.
+    """
+    config = {
+        "folder": None if folder is None else str(Path(folder).absolute()),
+        "model": model,
+        "memory": None if memory is None else str(Path(memory).absolute()),
+        "options": dict(options or {}),
+    }
+    server = Server(config, address=address, limits=limits, on_status=on_status, drain_timeout=drain_timeout)
+    with _signals(server):
+        server.run()
+
+
+@contextlib.contextmanager
+def _signals(server: Server) -> Generator[None, None, None]:
+    def stop(number: int, frame: object) -> None:
+        server.stop()
+        signal.signal(number, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_loopback(address: str) -> None:
+    """Nobody but this machine: there is no authentication yet."""
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or not parts.hostname:
+        raise BridgeError(
+            f"The address {address!r} cannot be listened on.",
+            hint="Write it as tcp://127.0.0.1:5990.",
+            code="bad_address",
+        )
+    try:
+        loopback = parts.hostname == "localhost" or ip_address(parts.hostname).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise BridgeError(
+            f"The address {address} is not this machine's own (loopback).",
+            hint="Listen on 127.0.0.1; nobody is authenticated, so a network must not reach this port.",
+            code="address_refused",
+        )
