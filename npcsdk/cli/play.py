@@ -54,9 +54,7 @@ def play(
         if terminal:
             session.run_terminal()
         else:
-            for line in sys.stdin:
-                if line.strip():
-                    session.take(line.strip())
+            session.run_pipe()
     if session.failed and not terminal:
         raise typer.Exit(2)
 
@@ -105,6 +103,14 @@ class _Session:
                 continue
             if line:
                 self.take(line)
+
+    def run_pipe(self) -> None:
+        """Read lines to the end of the input, or until one of them is /quit."""
+        for line in sys.stdin:
+            if line.strip():
+                self.take(line.strip())
+            if self._over:
+                return
 
     def take(self, line: str) -> None:
         """One line: a command, or words for the character."""
