@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from npcsdk.cli.output import reports_errors
-from npcsdk.persona.starter import create_world
 
 __all__ = ["init"]
 
@@ -19,6 +18,8 @@ def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
 ) -> None:
     """Make a small commented world with two characters, lore and actions."""
+    from npcsdk.persona.starter import create_world  # here, as in `check`
+
     for path in create_world(directory):
         sys.stdout.write(f"{path}\n")
     sys.stdout.write(

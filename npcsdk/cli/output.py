@@ -16,12 +16,27 @@ from rich.text import Text as Styled
 from npcsdk.errors import NpcError
 from npcsdk.events import Action, End, Event, Failed, Refused, Text, event_to_dict
 
-__all__ = ["EventPrinter", "arguments_text", "errors", "print_json", "reports_errors"]
+__all__ = [
+    "EventPrinter",
+    "arguments_text",
+    "errors",
+    "print_error",
+    "print_explained",
+    "print_json",
+    "reports_errors",
+]
 
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
+
+
+def print_error(error: NpcError | Failed) -> None:
+    """What happened and what to do, as a paragraph on stderr."""
+    errors.print(f"[bold red]error[/] [dim]({escape(error.code)})[/]: {escape(error.message)}")
+    if error.hint:
+        errors.print(f"[bold]hint[/]: {escape(error.hint)}")
 
 
 def reports_errors(command: Callable[Given, Returned]) -> Callable[Given, Returned]:
@@ -32,11 +47,7 @@ def reports_errors(command: Callable[Given, Returned]) -> Callable[Given, Return
         try:
             return command(*args, **kwargs)
         except NpcError as error:
-            errors.print(
-                f"[bold red]error[/] [dim]({escape(error.code)})[/]: {escape(error.message)}", soft_wrap=True
-            )
-            if error.hint:
-                errors.print(f"[bold]hint[/]: {escape(error.hint)}", soft_wrap=True)
+            print_error(error)
             raise typer.Exit(2) from None
 
     return wrapped
@@ -60,7 +71,7 @@ class EventPrinter:
 
     def __init__(self, *, terminal: bool) -> None:
         self._terminal = terminal
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False)
         self._open = False  # whether the cursor stands behind speech
         self.end: End | None = None
         """How the last turn ended, if it did not fail."""
@@ -85,11 +96,7 @@ class EventPrinter:
             self._aside(f"[not allowed: {event.message}]", "dim")
         elif isinstance(event, Failed):
             self._break()
-            errors.print(
-                f"[bold red]error[/] [dim]({escape(event.code)})[/]: {escape(event.message)}", soft_wrap=True
-            )
-            if event.hint:
-                errors.print(f"[bold]hint[/]: {escape(event.hint)}", soft_wrap=True)
+            print_error(event)
         else:
             self.end = event
             if event.reason == "cancelled" and self._terminal:
@@ -125,7 +132,7 @@ class EventPrinter:
 
 def print_explained(end: End) -> None:
     """What an answer was made from: recalled passages with their reasons, what was dropped, where the time went."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     for item in end.recalled:
         console.print(f"[dim]  {escape(item.source)}  {item.score:.2f}  ({escape(item.reason)})[/]")
         console.print(f"[dim]    {escape(item.text)}[/]")

@@ -17,7 +17,7 @@ from rich.markup import escape
 from npcsdk.bridge.client import Npc, Turn, World
 from npcsdk.cli.games import STAND_IN, with_state
 from npcsdk.cli.options import MemoryOption, ModelOption, SeedOption, WorldOption
-from npcsdk.cli.output import EventPrinter, errors, print_explained, reports_errors
+from npcsdk.cli.output import EventPrinter, print_error, print_explained, reports_errors
 from npcsdk.errors import NpcError
 from npcsdk.events import Action
 
@@ -121,9 +121,7 @@ class _Session:
                 self._hear(self._npc.say(line, state=self._state, seed=self._seed))
         except NpcError as error:
             self.failed = True
-            errors.print(f"[bold red]error[/] [dim]({escape(error.code)})[/]: {escape(error.message)}")
-            if error.hint:
-                errors.print(f"[bold]hint[/]: {escape(error.hint)}")
+            print_error(error)
 
     def _command(self, line: str) -> None:
         name, _, rest = line.partition(" ")

@@ -1,0 +1,51 @@
+"""Make the README's picture: a real conversation, as a terminal shows it. python examples/capture.py"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+import npcsdk
+
+NPC = "bram"
+LINES = [
+    "Good morning. Who are you?",
+    "When does the iron gate close?",
+    "Please open the iron gate.",
+    "What are you hiding about the postern key?",
+]
+STATE = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
+
+
+def main() -> None:
+    console = Console(record=True, width=100, file=io.StringIO(), highlight=False, color_system="truecolor")
+    console.print("[bold]$ npcsdk play[/]")
+    with npcsdk.World(options={"sampling": {"temperature": 0}}) as world:
+        npc = world[NPC]
+        console.print(f"\n[bold cyan]{npc.name}[/], {npc.role}, in [bold]{world.name}[/].\n")
+        for line in LINES:
+            console.print(f"[bold]you[/] {line}")
+            console.print(f"[bold cyan]{npc.name}[/] ", end="")
+            turn = npc.say(line, state=STATE, seed=1)
+            for event in turn:
+                match event:
+                    case npcsdk.Text():
+                        console.print(event.text, end="", markup=False)
+                    case npcsdk.Action():
+                        arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in event.arguments.items())
+                        console.print(f" [yellow]\\[{event.name}({arguments})][/]", end="")
+                        turn.result(event, "done")
+                    case npcsdk.End():
+                        times = event.timings
+                        console.print(
+                            f"\n[dim]  first word {times.first_token_ms:.0f} ms · {event.tokens.generated} tokens · "
+                            f"{len(event.recalled)} recalled[/]"
+                        )
+    console.save_svg(str(Path(__file__).with_name("conversation.svg")), title="npcsdk play")
+
+
+if __name__ == "__main__":
+    main()
