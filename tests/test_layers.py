@@ -17,6 +17,7 @@ SEAM = "npcsdk.backends.base"
 # A module (the longest prefix counts) -> the modules of npcsdk that it may import, besides layer 1 and its own prefix.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "npcsdk": ("npcsdk",),  # the public names, loaded on first use
+    "npcsdk.__main__": ("npcsdk.cli",),
     "npcsdk.errors": (),
     "npcsdk.events": (),
     "npcsdk.conditions": (),
@@ -52,7 +53,7 @@ OWNERS = {
     "onnxruntime_genai": ("npcsdk.backends.onnx_genai",),
     "tokenizers": ("npcsdk.backends.encoding",),
     "llguidance": ("npcsdk.backends.guidance",),
-    "jsonschema": ("npcsdk.actions.constraint",),
+    "jsonschema": ("npcsdk.actions",),
     "pydantic": ("npcsdk.persona", "npcsdk.actions.schema"),
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
@@ -106,7 +107,7 @@ def test_imports_point_down(module: str, path: Path) -> None:
             assert own or within(target, allowed), f"{module} imports {target}"
             if within(target, ADAPTERS) and not within(module, ("npcsdk.cli",)):
                 assert module == target, f"{module} names the adapter {target} directly"
-            assert not (within(target, ("npcsdk.cli",)) and not within(module, ("npcsdk.cli",)))
+            assert not (within(target, ("npcsdk.cli",)) and home not in ("npcsdk.cli", "npcsdk.__main__"))
         else:
             top = target.split(".")[0]
             if top in sys.stdlib_module_names:
@@ -126,5 +127,7 @@ def test_the_client_needs_the_wire_alone() -> None:
 
 
 def test_modules_stay_small() -> None:
-    long = {name: lines for name, path in MODULES if (lines := path.read_text(encoding="utf-8").count("\n")) > 500}
+    long = {
+        name: lines for name, path in MODULES if (lines := path.read_text(encoding="utf-8").count("\n")) > 500
+    }
     assert not long, f"each of these is perhaps two modules: {long}"
