@@ -317,11 +317,13 @@ class Memory:
         for hit in hits:
             held = hit.candidate.terms
             if hit.candidate.key >= 0:
-                if hit.candidate.key not in records:
+                record = records.get(hit.candidate.key)
+                if record is None:
                     continue
-                held = frozenset(terms(records[hit.candidate.key].text))
-                if held <= asked.terms:
-                    continue  # says nothing that the line does not say itself
+                held = frozenset(terms(record.text))
+                said = record.kind == "turn" and record.origin == "player"
+                if said and held <= asked.terms.union(terms(f"{record.npc} {record.interlocutor}")):
+                    continue  # the same was said before: no news
             read.append(Hit(replace(hit.candidate, terms=held, words=asked.found_in(held)), hit.score))
         return [
             self._passage(hit, records.get(hit.candidate.key)) for hit in pick(read, self._weights, limit)

@@ -21,7 +21,7 @@ from npcsdk.memory.vectors import ExactVectors
 __all__ = ["Shelf"]
 
 _EMBED_NOW = 32  # a turn writes two or three records; a bulk import is the index's business
-_SAID = 0.7  # what somebody said, against what happened and what designers wrote
+_SAID, _ASKED = 0.7, 0.4  # what somebody said or asked, against what happened and what designers wrote
 
 
 class Shelf:
@@ -41,7 +41,7 @@ class Shelf:
         self._people: array[int] = array("i")
         self._at: array[float] = array("d")
         self._importance: array[float] = array("f")
-        self._said: array[int] = array("b")
+        self._trust: array[float] = array("f")
         self._person: dict[str, int] = {"": 0}  # nobody in particular: everybody may hear of it
         self._turns: dict[str, list[int]] = {}
         self._mask: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
@@ -66,7 +66,7 @@ class Shelf:
             self._people.append(self._person.setdefault(record.interlocutor, len(self._person)))
             self._at.append(record.at)
             self._importance.append(record.importance)
-            self._said.append(record.kind == "turn")
+            self._trust.append(_trust(record))
             self.latest = max(self.latest, record.at)
             if record.turn:
                 self._turns.setdefault(record.turn, []).append(document)
@@ -163,7 +163,14 @@ class Shelf:
                 coverage=float(coverage[document]),
                 age=now - self._at[document],
                 importance=self._importance[document],
-                trust=_SAID if self._said[document] else 1.0,
+                trust=self._trust[document],
             )
             for document, cosine in cosines.items()
         ]
+
+
+def _trust(record: Record) -> float:
+    if record.kind != "turn":
+        return 1.0
+    # A question like this one finds it again perfectly, and it answers nothing.
+    return _ASKED if record.origin == "player" and record.text.rstrip().endswith(("?", "\uff1f")) else _SAID
