@@ -7,7 +7,7 @@ game gets ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ __all__ = ["BadCall", "Offer", "Offered", "make_offer", "state_values"]
 SOURCE = "x-from"
 MAX_STRING = 200
 """The greatest length of a generated string whose schema gives none: a small model must not run on in one."""
+_MAX_REASON = 200
 
 
 class BadCall(ValueError):
@@ -80,16 +81,34 @@ class Offer:
         for name, schema in properties.items():
             if name not in arguments and schema.get("default") is not None:
                 arguments[name] = schema["default"]
+            value = arguments.get(name)
+            if schema.get("type") == "integer" and isinstance(value, float):
+                arguments[name] = int(value)  # JSON Schema calls 3.0 an integer; the game's languages do not
         for name, ids in offered.ids.items():
             if name in arguments:
-                arguments[name] = ids.get(cast(str, arguments[name]), arguments[name])
+                arguments[name] = _identified(arguments[name], ids)
         return offered.definition, arguments
 
 
+def _identified(value: Any, ids: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_identified(item, ids) for item in cast("list[Any]", value)]
+    return ids.get(value, value) if isinstance(value, str) else value
+
+
 def make_offer(
-    definitions: Iterable[ActionDefinition], state: Mapping[str, Any], *, allowed: Sequence[str] | None = None
+    definitions: Iterable[ActionDefinition],
+    state: Mapping[str, Any],
+    *,
+    allowed: Sequence[str] | None = None,
+    spelled: Callable[[str], str] = str,
 ) -> Offer:
-    """Decide what is legal now. ``allowed`` names the actions that this character may use (None: all)."""
+    """Decide what is legal now.
+
+    Args:
+        allowed: names of the actions that this character may use (None: all).
+        spelled: how the prompt writes a target's name, so that the model can call what it has read.
+    """
     actions: dict[str, Offered] = {}
     withheld: dict[str, str] = {}
     for definition in definitions:
@@ -98,7 +117,7 @@ def make_offer(
         elif definition.when and not _holds(definition.when, state):
             withheld[definition.name] = f"its condition {definition.when!r} does not hold"
         else:
-            offered = _narrow(definition, state)
+            offered = _narrow(definition, state, spelled)
             if isinstance(offered, str):
                 withheld[definition.name] = offered
             else:
@@ -118,9 +137,9 @@ def state_values(state: Mapping[str, Any], path: str) -> dict[str, Any]:
     for entry in cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else ():
         if isinstance(entry, Mapping):
             item = cast("Mapping[str, Any]", entry)
-            name = str(item.get("name", item.get("id", "")))
-            if name:
-                found.setdefault(name, item.get("id", name))
+            shown = item.get("name") if item.get("name") is not None else item.get("id")
+            if shown is not None and str(shown):
+                found.setdefault(str(shown), item.get("id", shown))
         elif isinstance(entry, str) and entry:
             found.setdefault(entry, entry)
     return found
@@ -133,7 +152,9 @@ def _holds(condition: str, state: Mapping[str, Any]) -> bool:
         return False  # worlds are checked when they load; an engine's bad condition withholds its action
 
 
-def _narrow(definition: ActionDefinition, state: Mapping[str, Any]) -> Offered | str:
+def _narrow(
+    definition: ActionDefinition, state: Mapping[str, Any], spelled: Callable[[str], str]
+) -> Offered | str:
     properties = cast("Mapping[str, Mapping[str, Any]]", definition.parameters.get("properties", {}))
     sources = {name: str(schema[SOURCE]) for name, schema in properties.items() if schema.get(SOURCE)}
     if not sources:
@@ -142,7 +163,10 @@ def _narrow(definition: ActionDefinition, state: Mapping[str, Any]) -> Offered |
     narrowed: dict[str, Any] = dict(properties)
     ids: dict[str, Mapping[str, Any]] = {}
     for name, source in sources.items():
-        values = state_values(state, source)
+        values: dict[str, Any] = {}
+        for value, its_id in state_values(state, source).items():
+            values.setdefault(spelled(value), its_id)
+        values.pop("", None)
         if not values:
             if name in required:
                 return f"{source} lists nothing for {name!r}"
@@ -150,25 +174,49 @@ def _narrow(definition: ActionDefinition, state: Mapping[str, Any]) -> Offered |
             continue
         ids[name] = values
         narrowed[name] = {key: item for key, item in properties[name].items() if key != SOURCE}
-        narrowed[name]["enum"] = list(values)
+        if narrowed[name].get("default") not in values:
+            narrowed[name].pop("default", None)  # it does not exist now
+        if narrowed[name].get("type") == "array":
+            narrowed[name]["items"] = {"enum": list(values)}
+        else:
+            narrowed[name]["enum"] = list(values)
     return Offered(definition, {**definition.parameters, "properties": narrowed}, ids)
 
 
 def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema with a greatest length for strings that have none, and closed against invented arguments."""
-    properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
-    bounded: dict[str, Any] = {}
-    for name, item in properties.items():
-        free = item.get("type") == "string" and not {"enum", "const", "maxLength", "pattern"} & item.keys()
-        bounded[name] = {**item, "maxLength": MAX_STRING} if free else item
-    return {**schema, "properties": bounded, "additionalProperties": False}
+    return {**_with_bounds(schema), "additionalProperties": False}
+
+
+def _with_bounds(schema: Any) -> Any:
+    if not isinstance(schema, Mapping):
+        return schema
+    bounded = dict(cast("Mapping[str, Any]", schema))
+    for key in ("properties", "$defs"):
+        if key in bounded:
+            items = cast("Mapping[str, Any]", bounded[key])
+            bounded[key] = {name: _with_bounds(item) for name, item in items.items()}
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if key in bounded:
+            bounded[key] = [_with_bounds(item) for item in cast("Sequence[Any]", bounded[key])]
+    if "items" in bounded:
+        bounded["items"] = _with_bounds(bounded["items"])
+    if bounded.get("type") == "string" and not {"enum", "const", "maxLength", "pattern"} & bounded.keys():
+        bounded["maxLength"] = MAX_STRING
+    return bounded
 
 
 def _first_problem(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
     closed = {"additionalProperties": False, **schema}
-    errors = cast("Iterable[Any]", Draft202012Validator(closed).iter_errors(arguments))  # pyright: ignore[reportUnknownMemberType]
-    error: Any = cast("Any", best_match)(errors)
+    try:
+        errors = cast("Iterable[Any]", Draft202012Validator(closed).iter_errors(arguments))  # pyright: ignore[reportUnknownMemberType]
+        error: Any = cast("Any", best_match)(errors)
+    except RecursionError:  # a schema that refers to itself, or arguments that make it
+        return "nested too deep"
     if error is None:
         return None
     place = ".".join(str(part) for part in error.absolute_path)
-    return f"{place}: {error.message}" if place else str(error.message)
+    message = str(error.message)
+    if len(message) > _MAX_REASON:  # it may quote every target that exists
+        message = f"{message[:_MAX_REASON]}..."
+    return f"{place}: {message}" if place else message

@@ -7,6 +7,7 @@ from an engine over the socket (`ActionDefinition.from_dict`). Both give the sam
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,35 @@ DEFAULT_TIMEOUT = 10.0
 _ATTRIBUTE = "__npcsdk_action__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _schema_problem(parameters: Any) -> str | None:
+    """What makes ``parameters`` unusable as the schema of an action's arguments."""
+    if not isinstance(parameters, Mapping):
+        return "not an object"
+    schema = cast("Mapping[str, Any]", parameters)
+    if not schema.get("properties") and schema.keys() <= {"type", "properties", "required"}:
+        fine = schema.get("type", "object") == "object" and schema.get("properties", {}) == {}
+        if fine and not schema.get("required"):
+            return None  # nothing to check: spares games without arguments the checker's import
+    from jsonschema import Draft202012Validator, FormatChecker  # here: `import npcsdk` loads no dependency
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        text = json.dumps(schema, allow_nan=False)
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(["regex"]))
+    except SchemaError as error:
+        return error.message[:200]
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)[:200]
+    if schema.get("type", "object") != "object":
+        return f"its type is {schema['type']!r}"
+    defined = cast("Mapping[str, Any]", schema.get("$defs", {}))
+    references = re.findall(r'"\$(?:ref|dynamicRef)": "((?:[^"\\]|\\.)*)"', text)
+    for reference in references:  # nothing is fetched, and nothing can be missing when a call comes
+        if reference.removeprefix("#/$defs/") not in defined:
+            return f"{reference!r} is not in its $defs"
+    return None
 
 
 def _no_parameters() -> Mapping[str, Any]:
@@ -50,16 +80,16 @@ class ActionDefinition:
 
     def __post_init__(self) -> None:
         # Engines send these over the socket, so nothing about their types can be taken for granted.
-        name, parameters = cast(Any, self.name), cast(Any, self.parameters)
+        name, timeout = cast(Any, self.name), cast(Any, self.timeout)
         if not isinstance(name, str) or not NAME.match(name):
             raise ActionError(
                 f"An action cannot be named {name!r}.",
                 hint="Use letters, digits, '_', '-' and '.', at most 64, beginning with a letter.",
                 code="bad_action_name",
             )
-        if not isinstance(parameters, Mapping) or self.parameters.get("type", "object") != "object":
+        if problem := _schema_problem(self.parameters):
             raise ActionError(
-                f"The parameters of action {name!r} are not a JSON Schema of type object.",
+                f"The parameters of action {name!r} are not a JSON Schema of type object: {problem}.",
                 hint='Give {"type": "object", "properties": {...}, "required": [...]}.',
                 code="bad_action_schema",
             )
@@ -69,12 +99,17 @@ class ActionDefinition:
                 hint="Say 'nothing' or 'result'.",
                 code="bad_action_schema",
             )
-        if not 0 < self.timeout <= 3600:
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 3600:
             raise ActionError(
-                f"Action {name!r} has a timeout of {self.timeout} seconds.",
+                f"Action {name!r} has a timeout of {timeout!r} seconds.",
                 hint="Give seconds between 0 and 3600.",
                 code="bad_action_schema",
             )
+        for what, text in (("description", cast(Any, self.description)), ("condition", cast(Any, self.when))):
+            if not isinstance(text, str | None):
+                raise ActionError(
+                    f"Action {name!r} has the {what} {text!r}.", hint="Give text.", code="bad_action_schema"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """The definition as plain data, for the wire."""
@@ -92,6 +127,12 @@ class ActionDefinition:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ActionDefinition:
         """The inverse of `to_dict`; unknown keys are ignored, missing ones take their defaults."""
+        if not isinstance(cast(Any, data), Mapping):
+            raise ActionError(
+                f"An action definition cannot be {data!r}.",
+                hint='Give an object with a "name".',
+                code="bad_action_name",
+            )
         known = {key: data[key] for key in cls.__dataclass_fields__ if data.get(key) is not None}
         if "name" not in known:
             raise ActionError(
@@ -179,7 +220,9 @@ def _parameters(
 
     described = _argument_descriptions(documentation)
     fields: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
+    for place, parameter in enumerate(inspect.signature(function).parameters.values()):
+        if not place and parameter.name in ("self", "cls") and parameter.name not in hints:
+            continue  # a method marked where its class is written
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ActionError(
                 f"Action {action_name!r} takes {parameter}, which a character cannot name.",
@@ -190,7 +233,8 @@ def _parameters(
         default = ... if parameter.default is parameter.empty else parameter.default
         if parameter.name in described and not _has_description(annotation):
             annotation = Annotated[annotation, Field(description=described[parameter.name])]
-        fields[parameter.name] = (annotation, default)
+        # Under an alias, because pydantic's own names ("copy", "json", "_x") cannot be those of fields.
+        fields[f"p{len(fields)}"] = (Annotated[annotation, Field(alias=parameter.name)], default)
     try:
         model = create_model(f"{action_name}_arguments", **fields)
         schema = model.model_json_schema()
@@ -219,6 +263,8 @@ def _without_titles(schema: Any) -> Any:
             key: (
                 {name: _without_titles(value) for name, value in cast("dict[str, Any]", item).items()}
                 if key in ("properties", "$defs")
+                else item
+                if key in ("default", "const", "enum", "examples")  # values, not schemas
                 else _without_titles(item)
             )
             for key, item in mapping.items()
@@ -233,11 +279,16 @@ def _argument_descriptions(documentation: str) -> dict[str, str]:
     """Parameter descriptions from a Google-style ``Args:`` section."""
     found: dict[str, str] = {}
     inside = False
+    last, margin = "", 0
     for line in documentation.splitlines():
+        indent = len(line) - len(line.lstrip())
         if line.strip() in ("Args:", "Arguments:", "Parameters:"):
             inside = True
-        elif inside and line and not line[0].isspace():
+        elif inside and line and not indent:
             break
+        elif inside and last and line.strip() and indent > margin:
+            found[last] += " " + line.strip()
         elif inside and (match := re.match(r"\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)", line)):
-            found[match[1]] = match[2].strip()
+            last, margin = match[1], indent
+            found[last] = match[2].strip()
     return found

@@ -25,7 +25,7 @@ from npcsdk.prompt.budget import Shares
 from npcsdk.prompt.build import REACT_LINE, event_line, state_line, tool_schemas
 from npcsdk.prompt.compose import Composed, Composer, Past
 from npcsdk.prompt.templates import ChatMessage, Template
-from npcsdk.prompt.untrusted import is_only_control
+from npcsdk.prompt.untrusted import is_only_control, one_line
 
 __all__ = ["Conversation", "Limits", "Mind"]
 
@@ -251,7 +251,7 @@ class Conversation:
     def _run(self, turn: _Turn) -> Generator[Event, None, None]:
         mind = self._mind
         definitions = self.npc.allowed(mind.definitions())
-        offer = make_offer(definitions, turn.state)
+        offer = make_offer(definitions, turn.state, spelled=one_line)
         passages = self._recall(turn)
         turn.composed = composed = self._compose(turn, definitions, passages)
         turn.dropped = composed.dropped
