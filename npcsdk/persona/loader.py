@@ -56,7 +56,7 @@ def load_world(folder: Path | str) -> WorldDefinition:
         count = "a mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
         raise WorldInvalid(
             "\n\n".join([f"The world in `{folder}` has {count}.", *(error.render() for error in errors)]),
-            hint=f"\n\n`npcsdk check {folder}` shows this again.",
+            hint=f"`npcsdk check {folder}` shows this again, with warnings.",
         )
     return world
 

@@ -70,6 +70,9 @@ Text: TypeAlias = Annotated[
 Name: TypeAlias = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_one_line)
 ]
+Note: TypeAlias = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=600), AfterValidator(_one_line)
+]
 Identifier: TypeAlias = Annotated[str, StringConstraints(max_length=64), AfterValidator(_is_identifier)]
 ActionName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 Tag: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$", max_length=64)]
@@ -107,7 +110,7 @@ class ParameterEntry(_Entry):
     type: Literal["string", "integer", "number", "boolean"] = Field(
         default="string", description="What kind of value the character must give."
     )
-    description: str = Field(default="", max_length=400, description="What it means, in a few words.")
+    description: Note = Field(default="", description="What it means, in a few words.")
     enum: tuple[Scalar, ...] | None = Field(
         default=None, min_length=1, description="The only values allowed."
     )
@@ -215,10 +218,8 @@ class Persona(_Entry):
         description="One to four sentences about who this is, said to the character as `you`."
     )
     language: Name = Field(default="English", description="The language that it speaks.")
-    manner: str = Field(default="", max_length=400, description="A few words: gruff, short-spoken.")
-    style: str = Field(
-        default="", max_length=600, description="How it speaks: sentence length, habits, words it uses."
-    )
+    manner: Note = Field(default="", description="A few words: gruff, short-spoken.")
+    style: Note = Field(default="", description="How it speaks: sentence length, habits, words it uses.")
     examples: tuple[Text, ...] = Field(default=(), description="Lines that it might say, two to four.")
     goals: tuple[Text, ...] = Field(default=(), description="What it wants.")
     relations: dict[Name, Text] = Field(

@@ -70,8 +70,14 @@ def test_relations_are_known_by_name(folder: Path) -> None:
 
 
 def test_wrapped_text_becomes_one_line(folder: Path) -> None:
-    add(folder, "bram.yaml", "name: Bram\nrole: a guard\nabout: |\n  One.\n\n  Two.   Three.\n")
-    assert load_world(folder).personas["bram"].about == "One. Two. Three."
+    wrapped = "|\n  One.\n\n  Two.   Three.\n"
+    add(
+        folder,
+        "bram.yaml",
+        f"name: Bram\nrole: a guard\nabout: {wrapped}manner: {wrapped}goals:\n- {wrapped}",
+    )
+    bram = load_world(folder).personas["bram"]
+    assert (bram.about, bram.manner, *bram.goals) == ("One. Two. Three.",) * 3
 
 
 def test_hidden_files_and_other_files_are_left_alone(folder: Path) -> None:

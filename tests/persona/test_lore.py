@@ -91,6 +91,11 @@ def test_list_entries_comments_and_rules_are_understood() -> None:
     assert passage.text == "A cart pays two. A rider pays one. Nobody pays three."
 
 
+def test_lines_after_a_comment_keep_their_numbers() -> None:
+    (passage,) = split("<!-- a\nlong\ncomment -->\n\nThe gate is iron.\n")
+    assert passage.source == "lore/gate.md:5"
+
+
 def test_same_words_twice_have_two_ids() -> None:
     ids = [each.id for each in split(f"{paragraph(30)}\n\n{paragraph(30)}\n")]
     assert len(set(ids)) == 2
