@@ -8,7 +8,7 @@ import os
 import pkgutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,19 +18,19 @@ import benchmarks
 from benchmarks.harness import RESULTS, Row, Setting, Skipped, show, write
 
 
-def suites() -> dict[str, ModuleType]:
-    """Every module of this package that has a function ``run``."""
-    found: dict[str, ModuleType] = {}
-    for info in pkgutil.iter_modules(benchmarks.__path__):
-        if not info.name.startswith("_") and not info.ispkg:
-            module = importlib.import_module(f"benchmarks.{info.name}")
-            if callable(getattr(module, "run", None)):
-                found[info.name] = module
-    return found
+def suites(asked: Container[str]) -> dict[str, ModuleType]:
+    """Every module or package in this package that has a function ``run``; only the ``asked`` ones if any is there.
+
+    So a suite that needs what is not installed here does not stand in the way of another.
+    """
+    names = [info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.name.startswith("_")]
+    named = [name for name in names if name in asked]
+    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in named or names}
+    return {name: module for name, module in modules.items() if callable(getattr(module, "run", None))}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    found = suites()
+    found = suites(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("suite", nargs="*", help=f"any of: {', '.join(found)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that it runs, not how fast")
@@ -44,12 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         ),
         help="folder for built models",
     )
+    for module in found.values():
+        if hasattr(module, "add_arguments"):
+            module.add_arguments(parser)
     given = parser.parse_args(arguments)
     for name in given.suite:
         if name not in found:
             parser.error(f"no suite is called {name!r}; there are: {', '.join(found)}")
     console = Console(width=None if sys.stdout.isatty() else 130)
-    setting = Setting(quick=given.quick, cache=given.cache, model=given.model)
+    setting = Setting(quick=given.quick, cache=given.cache, model=given.model, options=vars(given))
     missed = 0
     for name in given.suite or found:
         rows: list[Row] = []

@@ -11,8 +11,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,12 +36,18 @@ class Setting:
     """How to measure.
 
     ``quick`` asks for few rounds: to see that a suite runs, not for figures. ``cache`` is a folder for what is costly
-    to make and not part of the repository. ``model`` is a model to measure instead of the embedded one.
+    to make and not part of the repository. ``model`` is a model to measure instead of the embedded one. ``options`` are
+    what suites asked the command line for, in their own ``add_arguments(parser)``.
     """
 
     quick: bool = False
     cache: Path = Path()
     model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def option(self, name: str) -> Any:
+        """What was given for a suite's own option; None when it was not."""
+        return self.options.get(name)
 
     def rounds(self, full: int) -> int:
         """Rounds to measure: ``full``, or a fifth (two at least) when quick."""

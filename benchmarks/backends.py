@@ -1,0 +1,328 @@
+"""The model runtime against the bare runtime: first token of a warm turn, decoding, constraints, memory.
+
+The floors use onnxruntime-genai directly, on the same model, in alternating rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import shapes
+from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio
+from npcsdk.backends import registry
+from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
+from npcsdk.backends.sampler import Sampler
+from npcsdk.errors import ModelError
+
+CACHED, NEW, REPLY, IDLE = 2000, 40, 128, 6
+TALK = [
+    "the",
+    "gate",
+    "is",
+    "shut",
+    "at",
+    "night",
+    "and",
+    "the",
+    "smith",
+    "sells",
+    "iron",
+    "to",
+    "the",
+    "king",
+    "of",
+    "Veldran",
+]
+
+
+def run(setting: Setting) -> Iterator[Row]:
+    try:
+        source = registry.resolve(setting.model)
+    except ModelError as error:
+        raise Skipped(str(error)) from error
+    small = Pair(Path(source.path))
+    yield from _decode(small, "embedded" if setting.model is None else source.name, setting, bar=0.9)
+    yield from _first_token(small, "embedded" if setting.model is None else source.name, setting, bar=None)
+    yield from _constraints(small)
+    yield _memory(small)
+    yield _sampler()
+    small.close()
+    large = Pair(shapes.build(shapes.M100, Path(source.path), setting.cache))
+    yield from _first_token(large, "100M", setting, bar=1.15)
+    yield from _decode(large, "100M", setting, bar=0.98)
+    large.close()
+
+
+class Pair:
+    """One model twice: behind the backend, and as the bare runtime."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime_genai as og
+
+        self.folder = folder
+        self.backend: Backend = registry.load(registry.resolve(str(folder)))
+        # One loaded model for both sides: two would keep two pools of threads, which disturb each other.
+        self.model: Any = self.backend._runtime._model  # type: ignore[attr-defined]
+        params = og.GeneratorParams(self.model)
+        params.set_search_options(max_length=self.backend.capabilities.context_length, do_sample=False)
+        self.raw: Any = og.Generator(self.model, params)
+
+    def feed(self, length: int) -> None:
+        """Give the bare runtime a cache of ``length`` tokens."""
+        self.raw.rewind_to(0)
+        self.raw.append_tokens(np.random.default_rng(0).integers(10, 3000, length, dtype=np.int32))
+        self.raw.get_logits()
+
+    def close(self) -> None:
+        self.raw = self.model = None
+        self.backend.close()
+
+
+def _first_token(pair: Pair, name: str, setting: Setting, bar: float | None) -> Iterator[Row]:
+    base = _prompt(pair.backend, CACHED)
+    _consume(pair.backend, Request(prompt=base, sampling=Sampling(max_tokens=1), session="warm"))
+    turns = iter(range(10_000))
+    computed: list[int] = []
+
+    def backend() -> float:
+        request = Request(
+            prompt=_longer(pair.backend, base, next(turns)),
+            sampling=Sampling(max_tokens=4, seed=1),
+            session="warm",
+        )
+        started = time.perf_counter()
+        first = 0.0
+        for item in pair.backend.generate(request):
+            if isinstance(item, Piece) and not first:
+                first = time.perf_counter() - started
+            elif isinstance(item, Finish):
+                computed.append(item.usage.computed_tokens)
+        return first
+
+    pair.feed(CACHED)
+    fresh = np.random.default_rng(1)
+
+    def bare() -> float:
+        pair.raw.rewind_to(CACHED)
+        tokens = fresh.integers(10, 3000, computed[-1] if computed else NEW, dtype=np.int32)
+        started = time.perf_counter()
+        pair.raw.append_tokens(tokens)
+        pair.raw.get_logits()
+        return time.perf_counter() - started
+
+    ours, floor = interleaved(backend, bare, rounds=setting.rounds(25), warm_up=3)
+    yield Row(
+        what=f"first token of a warm turn, {name}",
+        measured=median(ours) * 1000,
+        floor=median(floor) * 1000,
+        unit="ms",
+        bar=bar,
+        note=f"{CACHED} tokens cached, {computed[-1]} computed; floor: the bare runtime fed only these; "
+        f"paired ratio {paired_ratio(ours, floor):.3f}",
+    )
+
+
+def _decode(pair: Pair, name: str, setting: Setting, bar: float) -> Iterator[Row]:
+    prompt = _prompt(pair.backend, 500)
+    sampling = Sampling(max_tokens=REPLY)
+    seed = _long_seed(pair.backend, prompt, sampling)
+    constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=_tools(8, 20))
+
+    plain = Request(prompt=prompt, sampling=replace(sampling, seed=seed), session="decode")
+    requests = {"ours": plain, "held": replace(plain, constraint=constraint)}
+    pair.feed(500)
+    times: dict[str, list[float]] = {"ours": [], "bare": [], "held": []}
+    for round_ in range(setting.rounds(12)):
+        running = {side: pair.backend.generate(request) for side, request in requests.items()}
+        for generation in running.values():
+            next(generation)  # type: ignore[call-overload]
+        sampler = Sampler(plain.sampling)
+        pair.raw.rewind_to(499)
+        pair.raw.append_tokens([100])
+        token = sampler.pick(pair.raw.get_logits()[0, -1])
+        # Token by token, in changing order: what disturbs the machine disturbs all sides alike.
+        order = ["ours", "bare", "held"] if round_ % 2 else ["held", "bare", "ours"]
+        for _ in range(REPLY - 8):
+            for side in order:
+                started = time.perf_counter()
+                if side == "bare":
+                    pair.raw.append_tokens([token])
+                    token = sampler.pick(pair.raw.get_logits()[0, -1])
+                    times[side].append(time.perf_counter() - started)
+                else:
+                    piece = next(running[side], None)  # type: ignore[call-overload]
+                    took = time.perf_counter() - started
+                    if isinstance(piece, Piece) and len(piece.ids) == 1:
+                        times[side].append(took)
+        for generation in running.values():
+            generation.close()  # type: ignore[attr-defined]
+    ours, floor, constrained = (median(times[side]) for side in ("ours", "bare", "held"))
+    yield Row(
+        what=f"decode, {name}",
+        measured=1 / ours,
+        floor=1 / floor,
+        unit="tok/s",
+        bar=bar,
+        better="higher",
+        note=f"floor: a bare loop with the same sampler; {(ours - floor) * 1000:.3f} ms a token of our own; "
+        f"medians of {len(times['ours'])} tokens",
+    )
+    yield Row(
+        what=f"decode under a constraint of 8 actions, {name}",
+        measured=1 / constrained,
+        floor=1 / floor,
+        unit="tok/s",
+        better="higher",
+        note=f"floor: the bare loop without one; {(constrained - floor) * 1000:.3f} ms a token of our own",
+    )
+
+
+def _constraints(pair: Pair) -> Iterator[Row]:
+    from npcsdk.backends.encoding import TextEncoding
+    from npcsdk.backends.guidance import Guidance
+
+    folder = pair.folder
+    encoding = TextEncoding.from_file(folder / "tokenizer.json")
+    guidance = Guidance(encoding, stop=3)
+    constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=_tools(32, 200))
+    started = time.perf_counter()
+    guidance.start(constraint)
+    first = time.perf_counter() - started
+    again = Constraint(opening="<toolcall>", closing="</toolcall>", tools=_tools(32, 200))
+    times: list[float] = []
+    for _ in range(200):
+        started = time.perf_counter()
+        guidance.start(again)
+        times.append(time.perf_counter() - started)
+    yield Row(
+        what="start of a known constraint, 32 actions × 200 names",
+        measured=median(times) * 1000,
+        unit="ms",
+        bar=0.2,
+        note=f"the first time {first * 1000:.1f} ms",
+    )
+
+
+def _memory(pair: Pair) -> Row:
+    """What sessions cost the process, against what the pool counts for them."""
+    prompt = _prompt(pair.backend, 200)
+    before, counted = _resident(), pair.backend.memory_bytes()
+    for number in range(4):
+        _consume(
+            pair.backend, Request(prompt=prompt, sampling=Sampling(max_tokens=1), session=f"idle {number}")
+        )
+    grown, counted = _resident() - before, pair.backend.memory_bytes() - counted
+    for number in range(4):
+        pair.backend.release(f"idle {number}")
+    return Row(
+        what="memory of an idle session beyond its counted cache",
+        measured=max(0.0, (grown - counted) / IDLE / 2**20),
+        unit="MB",
+        bar=1.0,
+        note=f"counted against the budget: {counted / IDLE / 2**20:.1f} MB each",
+    )
+
+
+def _sampler() -> Row:
+    logits = np.random.default_rng(0).normal(size=256_000).astype(np.float32) * 3
+    sampler = Sampler(Sampling(seed=1))
+    copies = [logits.copy() for _ in range(60)]
+    times: list[float] = []
+    for copy in copies:
+        started = time.perf_counter()
+        sampler.pick(copy)
+        times.append(time.perf_counter() - started)
+    return Row(
+        what="sampling a token at a vocabulary of 256,000",
+        measured=median(times) * 1000,
+        unit="ms",
+        note="top-k 40, top-p 0.95",
+    )
+
+
+def _prompt(backend: Backend, tokens: int) -> Prompt:
+    """A conversation of about so many tokens, made of many turns as a real one is."""
+    segments = [
+        Segment("<extra_id_0>System\n", control=True),
+        Segment("You keep the gate."),
+        Segment("\n\n", control=True),
+    ]
+    total = backend.count("System\nYou keep the gate.\n\n")
+    at = 0
+    while total < tokens - 60:
+        line = " ".join(TALK[(at + word) % len(TALK)] for word in range(24))
+        segments += [
+            Segment(f"<extra_id_1>{'User' if at % 2 == 0 else 'Assistant'}\n", control=True),
+            Segment(line),
+        ]
+        segments.append(Segment("\n", control=True))
+        total += backend.count(line) + 4
+        at += 1
+    filler = ""
+    while total < tokens - 4:
+        filler += f" {TALK[total % len(TALK)]}"
+        total += 1 + (total % 2)
+    segments += [Segment("<extra_id_1>User\n", control=True), Segment(filler)]
+    return Prompt((*segments, Segment("\n<extra_id_1>Assistant\n", control=True)))
+
+
+def _longer(backend: Backend, base: Prompt, number: int) -> Prompt:
+    """``base`` and a next turn of about `NEW` tokens, another one for each ``number``."""
+    line = f"{number}"
+    while backend.count(f"fine.\nUser\n{line}\nAssistant\n") < NEW - 3:
+        line += f" {TALK[(number + len(line)) % len(TALK)]}"
+    more = (
+        Segment("fine."),
+        Segment("\n<extra_id_1>User\n", control=True),
+        Segment(line),
+        Segment("\n<extra_id_1>Assistant\n", control=True),
+    )
+    return Prompt((*base.segments, *more))
+
+
+def _long_seed(backend: Backend, prompt: Prompt, sampling: Sampling) -> int:
+    """A seed with which the model speaks to the limit."""
+    for seed in range(200):
+        finish = _consume(
+            backend, Request(prompt=prompt, sampling=replace(sampling, seed=seed), session="decode")
+        )
+        if finish.usage.generated_tokens >= sampling.max_tokens:
+            return seed
+    raise Skipped("the model never speaks long enough to measure its speed")
+
+
+def _consume(backend: Backend, request: Request) -> Finish:
+    for item in backend.generate(request):
+        if isinstance(item, Finish):
+            return item
+    raise AssertionError("no finish")
+
+
+def _tools(actions: int, names: int) -> tuple[tuple[str, dict[str, Any]], ...]:
+    target = {"type": "string", "enum": [f"target number {number}" for number in range(names)]}
+    schema = {
+        "type": "object",
+        "properties": {"target": target},
+        "required": ["target"],
+        "additionalProperties": False,
+    }
+    return tuple((f"action_{number}", json.loads(json.dumps(schema))) for number in range(actions))
+
+
+def _resident() -> int:
+    """Bytes of memory in use by this process."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    except (ImportError, OSError) as error:
+        raise Skipped(f"memory is measured on Linux only, not on {sys.platform}") from error

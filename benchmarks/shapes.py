@@ -1,0 +1,102 @@
+"""Models of a given shape with random weights: for speed, what a model says does not matter.
+
+Built with transformers and the builder of onnxruntime-genai into the cache folder, once. That needs PyTorch,
+transformers and onnx-ir, which npcsdk itself does not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.harness import Skipped
+
+__all__ = ["M100", "Shape", "build"]
+
+NEEDED = ("torch", "transformers", "onnx_ir")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Nemotron."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    max_position_embeddings: int = 4096
+
+    @property
+    def name(self) -> str:
+        return f"nemotron-{self.hidden_size}x{self.num_hidden_layers}"
+
+
+M100 = Shape(
+    hidden_size=1024,
+    num_hidden_layers=12,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    head_dim=128,
+    intermediate_size=3072,
+)
+"""About 100 million parameters beside the embedding, with the tokenizer's small vocabulary."""
+
+
+def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4") -> Path:
+    """The folder of an ONNX model of this shape with the tokenizer of the model in ``tokenizer``.
+
+    Raises:
+        Skipped: a package that building needs is absent, or building failed.
+    """
+    out = cache / f"{shape.name}-{precision}"
+    done = out / "shape.json"
+    wanted = json.dumps({**asdict(shape), "tokenizer": (tokenizer / "tokenizer.json").stat().st_size})
+    if done.is_file() and done.read_text(encoding="utf-8") == wanted:
+        return out
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Skipped(
+            f"building a model of random weights needs {', '.join(missing)}: pip install {' '.join(NEEDED)}"
+        )
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import NemotronConfig, NemotronForCausalLM
+
+    vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size(with_added_tokens=True)
+    torch.manual_seed(0)
+    fields = asdict(shape)
+    config = NemotronConfig(
+        vocab_size=(vocabulary + 63) // 64 * 64,
+        # The builder knows no other value (it does not read Nemotron's name for it).
+        norm_eps=1e-6,
+        partial_rotary_factor=0.5,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        tie_word_embeddings=False,
+        **fields,
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    source = out / "source"
+    NemotronForCausalLM(config).save_pretrained(source)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tokenizer / name, source / name)
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(out)]
+    command += ["-p", precision, "-e", "cpu", "-c", str(out / "cache"), "--extra_options", "hf_token=false"]
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise Skipped(f"the builder of onnxruntime-genai failed: {result.stderr.strip().splitlines()[-1]}")
+    shutil.copy(tokenizer / "tokenizer.json", out / "tokenizer.json")
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    done.write_text(wanted, encoding="utf-8")
+    return out
