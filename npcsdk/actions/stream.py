@@ -2,7 +2,8 @@
 
 Pure and incremental: whatever way the text is cut, the parts are the same. Text that may yet turn out to be
 the beginning of a marker is held back, so no fragment of a call is ever spoken. A call is complete at the
-brace that closes it (the closing marker may come later or never), so an action can start at once.
+brace that closes it (the closing marker may come later or never), so an action can start at once, and calls in
+a list are complete one by one. A call's name is told as soon as it is complete.
 
 White space is settled here too, because models put it around calls: none at the beginning or the end of the
 speech, and a call inside a sentence leaves the white space of one side only.
@@ -14,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-__all__ = ["CallPart", "CallStream", "Part", "Speech", "Unclosed"]
+__all__ = ["CallName", "CallPart", "CallStream", "Part", "Speech", "Unclosed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,22 @@ class Speech:
 
 
 @dataclass(frozen=True, slots=True)
+class CallName:
+    """The name of a call whose arguments are still to come; ``start`` is that of its `CallPart` or `Unclosed`.
+
+    Told when the name comes before the arguments, as every dialect has it.
+    """
+
+    name: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallPart:
     """What stood between the markers (complete JSON, or anything if a closing marker came first).
 
-    ``start`` and ``end`` are positions in the raw output: of the opening marker, and after the body.
+    ``start`` and ``end`` are positions in the raw output: of the opening marker (of the call itself, when it is
+    not the first between the markers), and after the body.
     """
 
     body: str
@@ -44,10 +57,15 @@ class Unclosed:
     start: int
 
 
-Part: TypeAlias = Speech | CallPart | Unclosed
+Part: TypeAlias = Speech | CallName | CallPart | Unclosed
 
 # All that matters inside a body; an escaped character is passed over together with its backslash.
-_STRUCTURE: Final = re.compile(r'\\.|\\\Z|["{}\[\]<]', re.DOTALL)
+_STRUCTURE: Final = r'\\.|\\\Z|["{}\[\]%s]'
+_BARE: Final = re.compile(r"\{\s{0,4}[\"']")
+_PERHAPS_BARE: Final = re.compile(r"\{\s{0,4}\Z")
+_NAME: Final = re.compile(r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"([^"\\]{1,64})"\Z')
+_NAME_WITHIN: Final = 4
+"""A name is looked for at the end of this many strings of a call's own level."""
 _TEXT: Final = 0  # speech, watching for a marker
 _CALL: Final = 1  # between the opening marker and the closing brace
 _AFTER: Final = 2  # after a complete body, waiting for the closing marker
@@ -57,14 +75,17 @@ class CallStream:
     """Feed it text; it returns parts. One stream reads one generation.
 
     Args:
-        opening, closing: the dialect's markers.
+        opening, closing: the dialect's markers; ``closing`` may be "": then a call ends with its body.
+        bare: whether an output that begins with an object is a call though no marker opens it.
     """
 
-    def __init__(self, opening: str, closing: str) -> None:
+    def __init__(self, opening: str, closing: str, *, bare: bool = False) -> None:
         self._opening = opening
         self._closing = closing
+        self._bare = bare  # until something else than white space has come
         self._state = _TEXT
-        self._markers = re.compile(f"{re.escape(opening)}|{re.escape(closing)}")
+        self._markers = re.compile("|".join(re.escape(marker) for marker in (opening, closing) if marker))
+        self._structure = re.compile(_STRUCTURE % re.escape(closing[:1]), re.DOTALL)
         self._pending = ""  # the text being looked at; what stands before _at has been decided on
         self._at = 0
         self._base = 0  # raw position of the beginning of _pending
@@ -75,6 +96,10 @@ class CallStream:
         self._start = 0
         self._depth = 0
         self._quoted = False
+        self._listed = False  # the body is a list: its objects are calls, one by one
+        self._in_item = False
+        self._items = 0
+        self._strings = 0  # strings of the call's own level that have ended
         self.call_end = 0
         """Raw position after the last call, its closing marker included as far as it was seen."""
 
@@ -99,7 +124,9 @@ class CallStream:
         rest = self._pending[self._at :]
         # In plain text, what is held back is the beginning of a marker that never came: not speech.
         if self._state == _CALL:
-            parts.append(Unclosed("".join(self._body) + rest, self._start))
+            body = "".join(self._body) + rest
+            if not (self._items and _nothing(body)):
+                parts.append(Unclosed(body, self._start))
         self._at = len(self._pending)
         self._state = _TEXT
         return parts
@@ -114,6 +141,14 @@ class CallStream:
 
     def _step_text(self, parts: list[Part]) -> bool:
         pending, at = self._pending, self._at
+        if self._bare:
+            at = self._at = _not_space(pending, at)
+            if at == len(pending) or _PERHAPS_BARE.match(pending, at):
+                return False
+            self._bare = False
+            if _BARE.match(pending, at):
+                self._open_body(at)
+                return True
         marker = self._markers.search(pending, at)
         if marker is None:
             sure = len(pending) - max(
@@ -131,14 +166,22 @@ class CallStream:
 
     def _open_body(self, start: int) -> None:
         self._state = _CALL
-        self._start = self._base + start
-        self._body = []
+        self._called = True
         self._depth = 0
         self._quoted = False
+        self._listed = False
+        self._items = 0
+        self._begin_call(start)
+
+    def _begin_call(self, start: int) -> None:
+        self._start = self._base + start
+        self._body = []
+        self._strings = 0
+        self._in_item = False
 
     def _step_call(self, parts: list[Part]) -> bool:
         pending = self._pending
-        for match in _STRUCTURE.finditer(pending, self._at):
+        for match in self._structure.finditer(pending, self._at):
             index, character = match.start(), match[0]
             if character == "\\":  # the escaped character has not arrived yet
                 self._keep_body(index)
@@ -146,47 +189,93 @@ class CallStream:
             if self._quoted:
                 if character == '"':
                     self._quoted = False
-            elif character == "<":
-                if pending.startswith(self._closing, index):
-                    self._end_body(index, parts)
-                    return True
-                if self._closing.startswith(pending[index : index + len(self._closing)]):
-                    self._keep_body(index)
-                    return False  # perhaps the closing marker: wait for more
-            elif character == '"' and self._depth:
-                self._quoted = True
+                    self._string_ended(index + 1, parts)
+            elif character == '"':
+                self._quoted = self._depth > 0
             elif character in "{[":
+                self._opened(character, index)
                 self._depth += 1
-            elif character in "}]" and self._depth:
-                self._depth -= 1
-                if not self._depth:
-                    self._end_body(index + 1, parts)
+            elif character in "}]":
+                if self._closed(index + 1, parts):
                     return True
+            elif pending.startswith(self._closing, index):
+                self._end_body(index, parts)
+                return True
+            elif self._closing.startswith(pending[index : index + len(self._closing)]):
+                self._keep_body(index)
+                return False  # perhaps the closing marker: wait for more
         self._keep_body(len(pending))
         return False
+
+    def _opened(self, character: str, index: int) -> None:
+        """A brace or bracket opens inside a body: perhaps a list of calls, or the next call of one."""
+        if self._depth == 0 and character == "[":
+            self._keep_body(index)
+            self._listed = not "".join(self._body).strip()
+        elif self._listed and self._depth == 1 and character == "{":
+            self._keep_body(index)
+            if not _nothing("".join(self._body)):
+                self._listed = False  # something else is in the list: it is refused as a whole
+                return
+            self._begin_call(index if self._items else self._start - self._base)
+            self._in_item = True
+
+    def _closed(self, end: int, parts: list[Part]) -> bool:
+        """A brace or bracket closes; whether the body is over with it."""
+        if not self._depth:
+            return False
+        self._depth -= 1
+        if self._depth == 0:
+            self._end_body(end, parts)
+            return True
+        if self._in_item and self._depth == 1:
+            self._keep_body(end)
+            self._call_over(end, parts)
+            self._items += 1
+            self._body = []
+            self._in_item = False
+        return False
+
+    def _string_ended(self, end: int, parts: list[Part]) -> None:
+        if self._depth != 1 + self._listed or self._strings >= _NAME_WITHIN:
+            return
+        self._strings += 1
+        self._keep_body(end)
+        found = _NAME.match("".join(self._body))
+        if found is not None:
+            parts.append(CallName(found[1], self._start))
+            self._strings = _NAME_WITHIN
 
     def _keep_body(self, end: int) -> None:
         self._body.append(self._pending[self._at : end])
         self._at = end
 
-    def _end_body(self, end: int, parts: list[Part]) -> None:
-        self._keep_body(end)
+    def _call_over(self, end: int, parts: list[Part]) -> None:
         self.call_end = self._base + end
         parts.append(CallPart("".join(self._body).strip(), self._start, self.call_end))
+
+    def _end_body(self, end: int, parts: list[Part]) -> None:
+        self._keep_body(end)
+        if self._items and _nothing("".join(self._body)):
+            self.call_end = self._base + end
+        else:
+            self._call_over(end, parts)
         self._state = _AFTER
 
     def _step_after(self) -> bool:
-        pending = self._pending
+        pending, closing = self._pending, self._closing
         begin = _not_space(pending, self._at)
         self._space.append(pending[self._at : begin])  # settled by what is spoken next, if anything is
         self._at = begin
-        if pending.startswith(self._closing, begin):
-            self._at = begin + len(self._closing)
+        if begin == len(pending):
+            return False
+        if closing and pending.startswith(closing, begin):
+            self._at = begin + len(closing)
             self.call_end = self._base + self._at
             self._state = _TEXT
             return True
-        if self._closing.startswith(pending[begin : begin + len(self._closing)]):
-            return False  # perhaps the closing marker (or nothing yet): wait for more
+        if closing.startswith(pending[begin : begin + len(closing)] or pending[begin]):
+            return False  # perhaps the closing marker: wait for more
         if pending[begin] in ",;":
             second = _not_space(pending, begin + 1)
             if second == len(pending):
@@ -217,8 +306,15 @@ class CallStream:
         parts.append(Speech(space + kept))
 
 
+def _nothing(text: str) -> bool:
+    """Whether ``text`` holds only what separates the calls of a list."""
+    return not text.strip("[], \t\r\n")
+
+
 def _overlap(text: str, begin: int, marker: str) -> int:
     """How many characters at the end of ``text`` (after ``begin``) may be the beginning of ``marker``."""
+    if not marker:
+        return 0
     at = text.find(marker[0], max(begin, len(text) - len(marker) + 1))
     while at >= 0:
         if marker.startswith(text[at:]):

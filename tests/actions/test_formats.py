@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npcsdk.actions.formats import Call, MalformedCall, load_format
-from npcsdk.actions.stream import CallPart, CallStream
+from npcsdk.actions.stream import CallName, CallPart, CallStream
 from npcsdk.errors import ActionError
 
 FORMAT = load_format("nemotron")
@@ -31,9 +31,10 @@ VALUES = st.recursive(
 def test_what_is_written_is_read_through_the_stream(name: str, arguments: dict[str, Any]) -> None:
     stream = CallStream(FORMAT.opening, FORMAT.closing)
     parts = [*stream.feed(FORMAT.render_call(name, arguments)), *stream.finish()]
-    assert len(parts) == 1
-    assert isinstance(parts[0], CallPart)
-    assert list(FORMAT.parse_calls(parts[0].body)) == [Call(name, arguments)]
+    told, part = parts
+    assert told == CallName(name, 0)
+    assert isinstance(part, CallPart)
+    assert list(FORMAT.parse_calls(part.body)) == [Call(name, arguments)]
 
 
 def test_spelled_as_the_model_was_trained() -> None:
