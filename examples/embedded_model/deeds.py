@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns in which a character acts: calls, calls that are not possible, and what is said after the game answered."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import facts as F
+import toolbox
+import worlds
+from lexicon import CREATURE, Lexicon
+from render import Conversation, call
+from skills import Talk, answer, contexts_for, dress, make_state
+
+POLITE = """{q} / {q} / {q} / {q} / {q} / please {q} / {q} please / {q}, please / could you {q} / can you {q} / would you {q} / hey, {q} / i want you to {q} /
+friend, {q} / {q}, will you / now {q} / {q}, quickly / ok, {q} / i beg you, {q} / {q} if you can""".replace("\n", " ").split(" / ")
+IMPERATIVE = ("open close shut lock give hand sell buy follow come wait stay attack kill fight strike point show take lead guide bring go walk run ring play sing "
+              "brew make mix tell send call fetch fix repair mend forge heal treat cure light look examine check search serve pour cook pay lend throw toss drop cast use guard keep "
+              "protect mark put saddle get move teach report write hide deliver wake plant sow dig paint meet name set turn scan steer jump free release find hold slay hunt unlock let").split()
+NO_TOOL = """I cannot do that.|That is not something I can do.|I can't do that here.|No, I can't do that.|That I cannot do for you.|I'm not able to do that.|I don't do that.|
+You will have to do that without me.|That is beyond me.|I have no way to do that.""".replace("\n", "").split("|")
+REASONS = """the {i} is broken|it is too dark|it is locked|no {i}s left|the {sc} is stuck|not enough {k2}|{p} is not here|it is too far|the key is missing|it is already done|
+you have no money|the {cr} is in the way|nobody answered|the road is blocked|it is too heavy|the price is too low|out of {food}|{p} does not want to|the hour is wrong|the {col} lamp is out|
+only {n} coins left|all rooms are taken|{p} is asleep|it is raining|the {k} is closed""".replace("\n", "").split("|")
+TEXTS = """The {sc} is open.|{p} will come at {day}.|You find a {i} and {n} coins.|{p} is {d}.|There are {n} {i}s left.|It costs {pr}.|{p} says no.|{p} nods.|The {i} is yours.|
+Nothing is there.|A {cr} looks back.|It is {col} now.|{n} coins were paid.|They arrive on {day}.|The {i} breaks.|{p} lost, you won {n}.|You hear a {cr} {d}.|The {k} is empty.""".replace("\n", "").split("|")
+KEYS = "gold price count left coins hours distance stock health level days weight score guests miles".split()
+
+
+def ask(rng: random.Random, line: str) -> str:
+    first = line.split(" ")[0].strip(",")
+    if first in IMPERATIVE and "?" not in line:
+        line = rng.choice(POLITE).strip().format(q=line)
+    r = rng.random()
+    if r < 0.35:
+        line = F.upper(line) + ("" if line[-1] in "?!." else "." if first in IMPERATIVE or rng.random() < 0.5 else "?")
+    elif r < 0.45 and line[-1] not in "?!.":
+        line += "!"
+    elif r < 0.55 and line[-1] not in "?!.":
+        line += "?"
+    return line
+
+
+def offer(lex: Lexicon, n: int) -> list[toolbox.Tool]:
+    """`n` tools whose names and deeds differ."""
+    tools: list[toolbox.Tool] = []
+    while len(tools) < n:
+        tool = toolbox.invent(lex)
+        if all(tool.name != t.name and tool.deed.names[0].split("_")[0] != t.deed.names[0].split("_")[0] and not set(tool.deed.names) & set(t.deed.names) for t in tools):
+            tools.append(tool)
+    return tools
+
+
+def with_tools(t: Talk, n: int) -> list[toolbox.Tool]:
+    tools = offer(t.lex, n)
+    t.conv.tools = [x.schema for x in tools]
+    return tools
+
+
+def nearby(t: Talk) -> list[str]:
+    return [x for x in t.state.get("nearby", "").split(", ") if x]
+
+
+def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False) -> str:
+    """Ask for one of the tools; returns the call as it should be spelled."""
+    r = t.rng
+    tool = r.choice(tools)
+    near = nearby(t)
+    people = [x for x in near if x[:1].isupper()]
+    kinds = {p.kind for p in tool.deed.params}
+    fits = people if "p" in kinds else [x for x in near if x not in people and (x.split()[-1] in CREATURE) == ("cr" in kinds)]
+    req = toolbox.request(t.lex, tool, fits)
+    new = [x for x in req.nearby if x not in near]
+    if new and (t.state or r.random() < 0.8):
+        near = near[: r.randint(0, 4)] + new
+        r.shuffle(near)
+        t.state = t.state | {"nearby": ", ".join(near)}
+    share, t.now_share = t.now_share, 1.0 if new else t.now_share
+    rows = contexts_for(t, None, r.choice([0, 0, 0, 0, 1, 2]))[0]
+    rows += t.now()
+    t.now_share = share
+    t.conv.user(ask(r, req.line), rows)
+    spelled = call(tool.name, req.arguments)
+    before = "" if quiet or r.random() < 0.3 else t.me.voice("ok", r) + " "
+    if r.random() < 0.3:
+        t.conv.says(before + spelled)
+        result_turn(t, tool, req)
+    else:
+        after = " " + t.me.voice(r.choice(["done", "post"]), r) if r.random() < 0.2 else ""
+        t.conv.says((before + spelled + after).strip())
+    return spelled
+
+
+def result_turn(t: Talk, tool: toolbox.Tool, req: toolbox.Request) -> None:
+    """The game's answer, and what the character says to it."""
+    r = t.rng
+    f = F.Filler(t.lex, {"k2": r.choice(["gold", "wood", "iron", "coins", "time", "light"])})
+    k = r.random()
+    if tool.deed.names[0] in ("check_stock", "check_price", "find_person") and k < 0.8:
+        item = str(next(iter(req.arguments.values())))
+        n = t.lex.number()
+        if tool.deed.names[0] == "find_person":
+            d = t.lex.direction()
+            t.conv.result(r.choice([d, f"{item} is {d}.", json.dumps({"place": d})]))
+            body = f"{item} is {d}."
+        elif tool.deed.names[0] == "check_stock":
+            t.conv.result(r.choice([n, json.dumps({"count": int(n)}), json.dumps({"stock": int(n)}), f"{n} left"]))
+            body = r.choice([f"There are {n} left.", f"I have {n} of them.", f"{n}."])
+        else:
+            coin = r.choice(["silver", "gold", "coins"])
+            t.conv.result(r.choice([f"{n} {coin}", json.dumps({"price": f"{n} {coin}"}), f"{item}: {n} {coin}"]))
+            body = r.choice([f"The {item} costs {n} {coin}.", f"{n} {coin}.", f"That is {n} {coin}."])
+        t.conv.says(dress(t, body, 0.7))
+    elif k < 0.4:
+        t.conv.result("done")
+        t.conv.says(t.me.voice("done", r))
+    elif k < 0.65:
+        why = f.fill(r.choice(REASONS))
+        t.conv.result("failed: " + why)
+        t.conv.says(r.choice([f"{t.me.voice('fail', r)} {F.upper(why)}.", f"{F.upper(why)}.", f"{t.me.voice('fail', r)} {F.upper(why)}, it seems."]))
+    elif k < 0.7:
+        t.conv.result("no answer")
+        t.conv.says(r.choice([t.me.voice("fail", r), "Nothing happens. " + t.me.voice("fail", r)]))
+    elif k < 0.85:
+        text = f.fill(r.choice(TEXTS))
+        t.conv.result(text)
+        t.conv.says(dress(t, text, 0.7))
+    else:
+        pairs = {key: int(t.lex.number()) for key in r.sample(KEYS, r.choice([1, 1, 2]))}
+        t.conv.result(json.dumps(pairs))
+        t.conv.says(dress(t, " ".join(f"The {key} is {n}." if not key.endswith("s") else f"That makes {n} {key}." for key, n in pairs.items()), 0.7))
+
+
+def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
+    """Asked for a deed for which no tool is offered."""
+    r = t.rng
+    taken = {w for x in tools for w in [*x.deed.names, x.name]}
+    stems = {w.split("_")[0] for w in taken}
+    for _ in range(50):
+        other = toolbox.invent(t.lex)
+        if not ({*other.deed.names, other.name} & taken) and not ({n.split("_")[0] for n in other.deed.names} & stems):
+            break
+    req = toolbox.request(t.lex, other, [])
+    rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0] + t.now()
+    t.conv.user(ask(r, req.line), rows)
+    t.conv.says(r.choice([t.me.voice("no", r), r.choice(NO_TOOL), r.choice(NO_TOOL) + " " + t.me.voice("post", r), t.me.voice("no", r) + " " + r.choice(NO_TOOL)]).strip())
+
+
+def look_turn(t: Talk) -> None:
+    """A question about the game's state of this turn."""
+    r = t.rng
+    if not t.state:
+        t.state = make_state(t.lex)
+    share, t.now_share = t.now_share, 1.0
+    key = r.choice(list(t.state))
+    value = t.state[key]
+    q, a = {
+        "place": ("where are we / what is this place / where am i / do you know where we are", f"We are at {value}."),
+        "nearby": ("what do you see / what is near / what is around here / what is nearby", f"I see {value}."),
+        "time": ("what time is it / is it late / how late is it", f"It is {value}."),
+        "weather": ("how is the weather / what is the weather like", f"The weather: {value}."),
+        "mood": ("how do you feel / what's your mood / how are you", f"I am {value}."),
+        "gold": ("how much gold do i have / how much gold is there", f"{value} gold."),
+        "day": ("what day is it", f"It is {value}."),
+        "quest": ("how is the quest / is the quest done", f"The quest is {value}."),
+    }.get(key, (f"how is the {key} / what about the {key} / what is the {key}", f"The {key}: {value}."))
+    t.conv.user(F.typed(r, r.choice(q.split(" / "))), contexts_for(t, None, r.choice([0, 0, 1]))[0] + t.now())
+    t.conv.says(dress(t, a, 0.6))
+    t.now_share = share
+
+
+def tool_conversation(lex: Lexicon, turns: int, most: int) -> Conversation:
+    """Little persona, few tools, one call after another: the first steps of acting."""
+    me = worlds.make_persona(lex, 0.0)
+    t = Talk(lex, me, Conversation(me.system))
+    t.state, t.now_share = make_state(lex), lex.rng.choice([0.0, 0.5, 1.0])
+    tools = with_tools(t, lex.rng.randint(1, most))
+    for _ in range(turns):
+        if lex.rng.random() < 0.8:
+            call_turn(t, tools, quiet=most < 3)
+        else:
+            no_tool_turn(t, tools)
+    return t.conv
+
+
+_ = answer

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a character must be able to do in one turn, each as a function that adds the turn to a conversation."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import facts as F
+import worlds
+from lexicon import Lexicon
+from render import Conversation
+
+WHO = """who are you / what is your name / who am I talking to / your name? / name? / and you are? / who might you be / what do they call you /
+tell me your name / i dont think we've met, who are you / introduce yourself / whats ur name / what's your name, friend / who is it /
+sorry, who are you again / may I ask your name / do you have a name / who r u / hello, who are you""".replace("\n", " ").split(" / ")
+WHAT = """what do you do / what is your job / what are you / what do you do here / what is your trade / what's your work / what do you do for a living /
+are you somebody important / who are you in this town / what are you doing here / whats ur job""".replace("\n", " ").split(" / ")
+GREET = """hello / hi / hey / good day / good morning / good evening / greetings / hello there / hi there / hey you / well met / hail / howdy / yo /
+morning / evening / Hello! / hi! / good to see you / ahoy / salutations / hey, how's it going / hello friend / psst / excuse me / hiya""".replace("\n", " ").split(" / ")
+BYE = """bye / goodbye / farewell / see you / i have to go / until next time / so long / I must be off / later / that is all, goodbye / good night /
+see you tomorrow / i'll be going now / take care / bye bye / cya / I should leave""".replace("\n", " ").split(" / ")
+THANKS = """thanks / thank you / thanks a lot / thank you so much / many thanks / thx / cheers / i appreciate it / you've been a great help /
+ty / that helps, thanks / thank you kindly / much obliged / great, thanks""".replace("\n", " ").split(" / ")
+MOOD = """how are you / how do you do / how is your day / how are things / are you well / how do you feel / how is it going / you ok? /
+how was your night / you look tired / how's business / hows life / are you happy / everything all right? / what's up""".replace("\n", " ").split(" / ")
+INSULT = """you are an idiot / shut up / you're ugly / i hate you / you smell / you're useless / fool / go to hell / what a stupid {prof} / you stink of {cr} /
+you're the worst {prof} i ever met / moron / nobody likes you / drop dead / your mother was a {cr} / liar! / you are a coward / loser""".replace("\n", " ").split(" / ")
+NONSENSE = """asdf gh / {w} {w2} {w3} / blah blah {w} / the {noun} is {col} and {n} {cr}s sing / lkjh / purple {w} monday / hmmmm {w} {w} /
+why is a {noun} like a {cr} / {n} {n2} {n3} / wololo / ??? / {w}{w2} {noun} {noun2} / beep boop / qwerty {n} / {col} {col2} {col3}""".replace("\n", " ").split(" / ")
+FOLLOW = "and {x}? / what about {x} / and what about {x} / {x}? / and {x} / how about {x} then / ok, and {x}?".split(" / ")
+RECALL = "sorry, {q} again / can you say that again, {q} / {q}, i forgot / wait, {q} / one more time: {q} / you said something before, {q}".split(" / ")
+NOW_KEYS = ["time", "weather", "mood", "quest", "gold", "day", "crowd", "health", "season", "light"]
+NOW = {
+    "time": "morning|noon|evening|night|dawn|dusk|midnight".split("|"),
+    "weather": "rain|fog|clear|snow|storm|wind".split("|"),
+    "mood": "calm|angry|happy|sad|tired|wary|curious".split("|"),
+    "quest": "none|open|done|failed".split("|"),
+    "gold": ["{n}"],
+    "day": ["{day}"],
+    "crowd": "empty|a few people|crowded".split("|"),
+    "health": ["{n}", "full", "wounded"],
+    "season": "spring|summer|autumn|winter".split("|"),
+    "light": "dark|dim|bright".split("|"),
+}
+
+
+@dataclass
+class Talk:
+    """A conversation under way."""
+
+    lex: Lexicon
+    me: worlds.Persona
+    conv: Conversation
+    heard: list[F.Fact] = field(default_factory=list)
+    state: dict[str, str] = field(default_factory=dict)
+    now_share: float = 0.0
+
+    @property
+    def rng(self) -> random.Random:
+        return self.lex.rng
+
+    def now(self) -> list[str]:
+        """The game's state this turn, or nothing."""
+        if not self.state or self.rng.random() > self.now_share:
+            return []
+        keys = list(self.state)
+        self.rng.shuffle(keys)
+        return ["Now: " + "; ".join(f"{k}: {self.state[k]}" for k in keys)]
+
+    def say(self, line: str, contexts: list[str], reply: str) -> None:
+        self.conv.user(line, [*contexts, *self.now()])
+        self.conv.says(reply)
+
+
+def make_state(lex: Lexicon) -> dict[str, str]:
+    rng = lex.rng
+    state: dict[str, str] = {}
+    if rng.random() < 0.8:
+        state["place"] = lex.place()
+    if rng.random() < 0.8:
+        state["nearby"] = ", ".join(near(lex) for _ in range(rng.randint(1, 5)))
+    for k in rng.sample(NOW_KEYS, rng.choice([0, 0, 1, 1, 2, 3])):
+        state[k] = F.Filler(lex).fill(rng.choice(NOW[k]))
+    return state or {"place": lex.place()}
+
+
+def near(lex: Lexicon) -> str:
+    r = lex.rng.random()
+    return lex.scenery() if r < 0.55 else lex.person() if r < 0.8 else lex.item() if r < 0.95 else lex.creature()
+
+
+def dress(t: Talk, body: str, often: float = 1.0) -> str:
+    """A statement in the character's manner."""
+    r = t.rng
+    pre = t.me.voice("pre", r) if r.random() < 0.45 * often else ""
+    post = t.me.voice("post", r) if r.random() < 0.3 * often else ""
+    body = F.upper(body)
+    if body and body[-1] not in ".!?":
+        body += "."
+    return " ".join(x for x in (pre, body, post) if x)
+
+
+def answer(t: Talk, fact: F.Fact, open_question: bool) -> str:
+    if open_question or t.rng.random() < 0.6:
+        return dress(t, fact.text)
+    return dress(t, t.rng.choice(fact.short))
+
+
+def companions(lex: Lexicon, fact: F.Fact, n: int) -> list[F.Fact]:
+    """Other facts about the same subject."""
+    slot = F.SUBJECT[fact.kind]
+    kinds = [k for k in F.SAME.get(slot, []) if k != fact.kind]
+    name = fact.topic.removeprefix("the ") if slot in ("i", "cr", "sc") else fact.topic
+    return [F.make(lex, k, {slot: name}) for k in lex.rng.sample(kinds, min(n, len(kinds)))]
+
+
+def prose(lex: Lexicon, facts: list[F.Fact]) -> str:
+    """Sentences on one subject: named first, then "It" or "She"."""
+    he = lex.rng.choice(["He", "She"]) if F.SUBJECT[facts[0].kind] == "p" else "It"
+    rest = [he + f.text[len(f.topic) :] if lex.rng.random() < 0.85 else f.text for f in facts[1:]]
+    return " ".join([facts[0].text, *rest])
+
+
+def passage(lex: Lexicon, fact: F.Fact) -> str:
+    """The fact as lore has it: alone, with its subject as a heading, or among other sentences."""
+    r = lex.rng.random()
+    if r < 0.52:
+        return fact.text
+    if r < 0.58:
+        return f"{F.upper(fact.topic)}: {fact.text}"
+    if r < 0.86 and F.SUBJECT[fact.kind] in F.SAME:
+        group = [fact, *companions(lex, fact, lex.rng.choice([1, 1, 2]))]
+        lex.rng.shuffle(group)
+        return prose(lex, group)
+    other = F.make(lex).text
+    if r < 0.95:
+        return f"{fact.text} {other}" if lex.rng.random() < 0.5 else f"{other} {fact.text}"
+    return f"{other} {fact.text} {F.make(lex).text}"
+
+
+def contexts_for(t: Talk, fact: F.Fact | None, n: int) -> tuple[list[str], list[F.Fact]]:
+    """`n` passages in random order, one of them with `fact`; some of the others look like it."""
+    others: list[F.Fact] = []
+    for _ in range(n - (fact is not None)):
+        hard = fact is not None and t.rng.random() < 0.25
+        others.append(F.make(t.lex, fact.kind if hard and fact else None))
+    rows = [passage(t.lex, f) for f in others]
+    if fact is not None:
+        rows.insert(t.rng.randint(0, len(rows)), passage(t.lex, fact))
+    return rows, others
+
+
+def fact_turn(t: Talk, n: int | None = None) -> None:
+    fact = F.make(t.lex)
+    rows, others = contexts_for(t, fact, n or t.rng.choice([1, 1, 1, 2, 2, 3, 4]))
+    q, open_q = F.question(t.rng, fact, pointed=any(o.kind == fact.kind for o in others))
+    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q))
+    t.heard += [*others[:2], fact]
+
+
+def knowledge_turn(t: Talk) -> None:
+    if not t.me.knowledge:
+        return fact_turn(t)
+    fact = t.rng.choice(t.me.knowledge)
+    rows, _ = contexts_for(t, None, t.rng.choice([0, 0, 0, 1, 2]))
+    q, open_q = F.question(t.rng, fact, pointed=t.rng.random() < 0.7)
+    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q))
+
+
+def recall_turn(t: Talk) -> None:
+    """About something told or retrieved in an earlier turn."""
+    if not t.heard:
+        return fact_turn(t)
+    fact = t.rng.choice(t.heard[-4:])
+    rows, _ = contexts_for(t, None, t.rng.choice([0, 0, 0, 1]))
+    q, open_q = F.question(t.rng, fact, pointed=True)
+    if t.rng.random() < 0.4:
+        q, open_q = t.rng.choice(FOLLOW).format(x=fact.topic), True
+    elif t.rng.random() < 0.3:
+        q = t.rng.choice(RECALL).format(q=q)
+    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q))
+
+
+def unknown_turn(t: Talk) -> None:
+    fact = F.make(t.lex)
+    n = t.rng.choice([0, 0, 0, 1, 1, 2, 3, 4])
+    rows: list[str] = []
+    about_same = False
+    for _ in range(n):
+        r = t.rng.random()
+        if r < 0.25 and "{" in F.PARSED[fact.kind][3][0]:
+            rows.append(passage(t.lex, F.make(t.lex, fact.kind)))
+        elif r < 0.4 and F.SUBJECT[fact.kind] in F.SAME:
+            rows.append(prose(t.lex, companions(t.lex, fact, t.rng.choice([1, 1, 2]))))
+            about_same = True
+        else:
+            other = F.make(t.lex)
+            rows.append(passage(t.lex, other))
+            t.heard.append(other)
+    key = fact.topic.removeprefix("the ").removeprefix("a ").lower()
+    if not about_same:
+        rows = [row for row in rows if key not in row.lower()]
+    q, open_q = F.question(t.rng, fact, pointed=True)
+    if about_same and open_q:
+        pointed = [x for x in fact.questions if fact.topic in x]
+        if not pointed:
+            return unknown_turn(t)
+        q = t.rng.choice(pointed)
+    for _ in range(20):
+        reply = t.me.voice("unk", t.rng, fact.topic)
+        if not (about_same and fact.topic in reply):
+            break
+    t.say(F.typed(t.rng, q), rows, F.upper(reply))
+
+
+def noise(t: Talk) -> list[str]:
+    """Contexts that have nothing to do with the line."""
+    n = t.rng.choice([0, 0, 0, 0, 0, 1, 1, 2, 3])
+    return contexts_for(t, None, n)[0]
+
+
+def identity_turn(t: Talk) -> None:
+    me, r = t.me, t.rng
+    short = me.name.split()[-1]
+    k = r.random()
+    if k < 0.45:
+        q = r.choice(WHO)
+        a = r.choice([f"I am {me.name}, {me.role}.", f"{me.name}. I am {me.role}.", f"I am {me.name}.", f"My name is {me.name}, {me.role}.", f"{me.name}, {me.role}."])
+    elif k < 0.6:
+        q = r.choice(WHAT)
+        a = r.choice([f"I am {me.role}.", f"I am {me.name}, {me.role}."])
+    elif k < 0.68:
+        q = r.choice([f"are you {short}", f"you are {me.name}, right", f"is your name {short}"])
+        a = r.choice([f"Yes, I am {me.name}.", f"I am {me.name}, {me.role}."])
+    elif k < 0.75:
+        wrong = t.lex.person()
+        q = r.choice([f"are you {wrong}", f"you must be {wrong}", f"hello {wrong}", f"is your name {wrong}"])
+        a = r.choice([f"No, I am {me.name}.", f"I am {me.name}, not {wrong}.", f"{wrong}? No. I am {me.name}, {me.role}."])
+    elif me.about and k < 0.93:
+        q, a = r.choice(me.about)
+    else:
+        q, a = "tell me about yourself", f"I am {me.name}, {me.role}." + (" " + r.choice(me.about)[1] if me.about else "")
+    t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
+
+
+def persona_turn(t: Talk) -> None:
+    """Goals, relations, refusals, setting."""
+    me, r = t.me, t.rng
+    options = [k for k, v in (("goal", me.goals), ("relation", me.relations), ("refuse", me.refusals), ("where", me.setting)) if v]
+    if not options:
+        return identity_turn(t)
+    match r.choice(options):
+        case "goal":
+            q = r.choice("what do you want / what are you trying to do / what is your goal / what do you need / do you have plans / what drives you / can i help you with something".split(" / "))
+            a = "I want to " + worlds._yours(r.choice(me.goals))
+        case "relation":
+            who, what = r.choice(me.relations)
+            q = r.choice("who is {x} / do you know {x} / what do you think of {x} / what about {x} / tell me about {x} / {x}? / who is {x} to you".split(" / ")).format(x=who)
+            a = f"{who}? {F.upper(worlds._yours(what))}"
+        case "refuse":
+            what = r.choice(me.refusals).removeprefix("to ")
+            q = r.choice("i want you {x} / would you agree {x} / please agree {x} / you have {x} / i'll pay you {x}".split(" / ")).format(x="to " + what)
+            a = r.choice([me.voice("no", r), me.voice("no", r), f"I refuse to {what}."])
+            t.say(F.typed(r, q), noise(t), a)
+            return
+        case _:
+            q = r.choice("where are we / what is this place / where am i / what town is this / tell me about this place".split(" / "))
+            a = me.setting
+    t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
+
+
+def social_turn(t: Talk) -> None:
+    r = t.rng
+    kind, lines = r.choice([("greet", GREET), ("greet", GREET), ("bye", BYE), ("thanks", THANKS), ("mood", MOOD), ("insult", INSULT), ("huh", NONSENSE)])
+    line = F.Filler(t.lex).fill(r.choice(lines).strip())
+    if kind == "greet" and r.random() < 0.3:
+        line += " " + r.choice([t.me.name.split()[-1], "friend", "sir", "stranger", t.me.role.split()[-1]])
+    if r.random() < 0.4:
+        line = F.upper(line)
+    t.say(line, noise(t), t.me.voice(kind, r))
+
+
+def echo_conversation(lex: Lexicon) -> Conversation:
+    """A warm-up for copying alone: a list, twice over; the loss is on everything."""
+    rng = lex.rng
+    kinds = ["p", "pl", "t", "i", "w", "W", "pr", "n", "d", "sc", "cr"]
+    rows = [F.make(lex).text if rng.random() < 0.3 else lex.slot(rng.choice(kinds)) for _ in range(rng.randint(4, 14))]
+    conv = Conversation("Say it again.", everything=0.15)
+    conv.user("\n".join(rows))
+    if rng.random() < 0.6:
+        rng.shuffle(rows)
+    conv.says("\n".join(rows))
+    return conv
+
+
+def dense_conversation(lex: Lexicon, turns: int, most: int, unknown: float) -> Conversation:
+    """Little persona, one question after another: the first steps of answering from context."""
+    me = worlds.make_persona(lex, 0.0)
+    t = Talk(lex, me, Conversation(me.system))
+    for _ in range(turns):
+        if lex.rng.random() < unknown:
+            unknown_turn(t)
+        else:
+            fact_turn(t, lex.rng.randint(1, most))
+    return t.conv
+
+
