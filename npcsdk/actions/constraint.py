@@ -58,6 +58,9 @@ class Offer:
             closing=tool_format.closing,
             tools=tuple((name, _bounded(offered.schema)) for name, offered in self.actions.items()),
             max_calls=max_calls,
+            arguments_key=tool_format.arguments_key,
+            listed=tool_format.listed,
+            bare=tool_format.bare,
         )
 
     def check(self, call: Call) -> tuple[ActionDefinition, dict[str, Any]]:

@@ -98,12 +98,19 @@ class Constraint:
     A call is the JSON object ``{"name": NAME, "arguments": ARGUMENTS}`` with one of ``tools`` (name and JSON
     Schema of the arguments). At most ``max_calls`` calls; after the last one only text is legal. With no
     ``tools`` the opening marker itself is illegal.
+
+    ``closing`` may be "": then a call ends with its object, and text after it cannot begin another object.
+    Dialects differ further in ``arguments_key``; in ``listed``, one list of calls where others have one call; and
+    in ``bare``: a reply may begin with a call without its marker, and with an object in no other case.
     """
 
     opening: str
     closing: str
     tools: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     max_calls: int = 4
+    arguments_key: str = "arguments"
+    listed: bool = False
+    bare: bool = False
 
 
 class CancelFlag:

@@ -130,34 +130,48 @@ def grammar(constraint: Constraint, token_id: Any = None) -> str:
     free = (
         rf"/(.|\n)*/ & ~/(.|\n)*{_escape(constraint.opening)}(.|\n)*/" if constraint.opening else r"/(.|\n)*/"
     )
+    first = free + (r" & ~/\s*\{(.|\n)*/" if constraint.bare else "")
     if not constraint.tools or constraint.max_calls < 1 or not constraint.opening:
-        return f"start: TEXT\nTEXT: {free}\n"
+        return f"start: TEXT\nTEXT: {first}\n"
+    # Where nothing closes a call, text after it must not look like one more.
+    after = free + ("" if constraint.closing else r" & ~/\s*[{,;](.|\n)*/")
     opening = marker(constraint.opening)
-    # A marker of text ends the same lexeme that the text before it began; one that is a token stands alone.
-    before = "TEXT " + opening if opening.startswith("<[") else "BEFORE"
+    body = "GAP object" + (f" GAP {marker(constraint.closing)}" if constraint.closing else "")
+    begun = f"(before {body} | object)" if constraint.bare else f"before {body}"
+    more = 0 if constraint.listed else constraint.max_calls - 1
+    again = f" (between {body}){{0,{more}}}" if more else ""
     lines = [
-        f"start: call{{0,{constraint.max_calls}}} TEXT",
-        f"call: {before} GAP object GAP {marker(constraint.closing)}",
+        f"start: TEXT | {begun}{again} NEXT",
         r"GAP: /[ \n]?/",
-        f"TEXT: {free}",
-        f"object: %json {json.dumps(_call_schema(constraint), ensure_ascii=False)}",
+        f"TEXT: {first}",
+        f"NEXT: {after}",
+        f"object: %json {json.dumps(_calls_schema(constraint), ensure_ascii=False)}",
     ]
-    if before == "BEFORE":
-        lines.insert(2, f"BEFORE: TEXT {opening}")
+    # A marker of text ends the same lexeme that the text before it began; one that is a token stands alone.
+    for rule, text in (("before", "TEXT"), ("between", "NEXT")):
+        if opening.startswith("<["):
+            lines.append(f"{rule}: {text} {opening}")
+        else:
+            lines += [f"{rule}: {rule.upper()}", f"{rule.upper()}: {text} {opening}"]
     return "\n".join(lines) + "\n"
 
 
-def _call_schema(constraint: Constraint) -> dict[str, Any]:
-    calls = [
-        {
-            "type": "object",
-            "properties": {"name": {"const": name}, "arguments": {"type": "object", **arguments}},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for name, arguments in constraint.tools
-    ]
-    return {"anyOf": calls, "x-guidance": _JSON_STYLE}
+def _calls_schema(constraint: Constraint) -> dict[str, Any]:
+    key = constraint.arguments_key
+    calls: dict[str, Any] = {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {"name": {"const": name}, key: {"type": "object", **arguments}},
+                "required": ["name", key],
+                "additionalProperties": False,
+            }
+            for name, arguments in constraint.tools
+        ]
+    }
+    if constraint.listed:
+        calls = {"type": "array", "items": calls, "minItems": 1, "maxItems": constraint.max_calls}
+    return {**calls, "x-guidance": _JSON_STYLE}
 
 
 def _escape(text: str) -> str:

@@ -9,7 +9,9 @@ from npcsdk.errors import ActionError
 
 __all__ = ["Call", "MalformedCall", "ToolFormat", "load_format"]
 
-_FORMATS = {"nemotron": "npcsdk.actions.formats.nemotron"}
+_FORMATS = {
+    name: f"npcsdk.actions.formats.{name}" for name in ("gemma", "hermes", "llama3", "mistral", "nemotron")
+}
 
 
 def load_format(name: str) -> ToolFormat:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NoReturn, cast
 
 __all__ = ["Call", "MalformedCall", "ToolFormat", "compact_json", "read_json"]
 
+_ARGUMENTS = ("arguments", "parameters")
+_HARMLESS = {"name", "type", "id"}
 _DEEPEST = 32
 _SMALLEST, _GREATEST = -(2**63), 2**63 - 1
 
@@ -28,23 +30,65 @@ class MalformedCall(ValueError):
 
 
 class ToolFormat(ABC):
-    """One model family's way to spell tools and calls. Stateless; one instance serves everybody."""
+    """One model family's way to spell tools and calls. Stateless; one instance serves everybody.
+
+    A call is an object with a ``name`` and its arguments under ``arguments_key``, between ``opening`` and
+    ``closing``. ``closing`` may be "": then a call ends with its last brace. ``listed`` dialects write a list of
+    calls; ``bare`` ones may begin a reply with a call and no marker.
+    """
 
     name: ClassVar[str]
     opening: ClassVar[str]
     closing: ClassVar[str]
+    arguments_key: ClassVar[str] = "arguments"
+    listed: ClassVar[bool] = False
+    bare: ClassVar[bool] = False
 
     @abstractmethod
     def render_call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """A call, markers included, as the model itself would write it."""
 
-    @abstractmethod
+    def instructions(self, tools: Sequence[Mapping[str, Any]]) -> str:
+        """What a system text has to say about tools and calls; "" for models whose template says it."""
+        del tools
+        return ""
+
     def parse_calls(self, body: str) -> Sequence[Call]:
         """Read what stood between the markers.
 
         Raises:
             MalformedCall: it is not a call.
         """
+        return self.read_calls(read_json(body))
+
+    def read_calls(self, value: Any) -> Sequence[Call]:
+        """The calls in what `parse_calls` (or a repair) read as JSON: one object, or a list of them.
+
+        Raises:
+            MalformedCall: it is not a call.
+        """
+        items = cast("list[Any]", value) if isinstance(value, list) else [value]
+        if not items:
+            raise MalformedCall("an empty list of calls")
+        return [self._read(item) for item in items]
+
+    def _read(self, item: Any) -> Call:
+        if not isinstance(item, dict):
+            raise MalformedCall("not an object")
+        fields = cast("dict[str, Any]", item)
+        name = fields.get("name")
+        if not isinstance(name, str):
+            raise MalformedCall("no name")
+        # Models that know several dialects mix their words for it.
+        key = next((key for key in (self.arguments_key, *_ARGUMENTS) if key in fields), None)
+        if key is None and fields.keys() - _HARMLESS:
+            raise MalformedCall("the arguments stand beside the name")
+        arguments = fields[key] if key is not None else None
+        if arguments is None:
+            arguments = {}
+        if not isinstance(arguments, dict):
+            raise MalformedCall("arguments are not an object")
+        return Call(name, cast("dict[str, Any]", arguments))
 
 
 def compact_json(value: Any) -> str:

@@ -1,0 +1,179 @@
+"""Every dialect under its constraint: whatever random logits want, the game sees legal calls or plain speech."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from tokenizers import AddedToken
+
+from npcsdk.actions.constraint import make_offer
+from npcsdk.actions.formats import ToolFormat, load_format
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.actions.stream import CallPart, CallStream, Speech, Unclosed
+from npcsdk.backends.base import Constraint, Sampling
+from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.guidance import Guidance
+from npcsdk.backends.sampler import Sampler
+from tests.backends.toy import END, byte_level
+
+FORMATS = [load_format(name) for name in ("gemma", "hermes", "llama3", "mistral", "nemotron")]
+NAMES = [one.name for one in FORMATS]
+OFFER = make_offer(
+    [
+        ActionDefinition(
+            name="open_gate",
+            parameters={
+                "type": "object",
+                "properties": {
+                    "gate": {"type": "string", "x-from": "state.nearby"},
+                    "times": {"type": "integer", "minimum": 1, "maximum": 9},
+                },
+                "required": ["gate"],
+            },
+        ),
+        ActionDefinition(name="wave"),
+        ActionDefinition(
+            name="list_up",
+            parameters={
+                "type": "object",
+                "properties": {
+                    "items": {"type": "array", "items": {"enum": ["a", "ß", "{"]}, "maxItems": 3},
+                    "note": {
+                        "type": "object",
+                        "properties": {"loud": {"type": "boolean"}},
+                        "required": ["loud"],
+                        "additionalProperties": False,
+                    },
+                },
+                "required": ["items", "note"],
+            },
+        ),
+    ],
+    {"nearby": ["iron gate", "Tür", 'a "quoted" one', "</call>"]},
+)
+
+
+def marked_tokenizer(tool_format: ToolFormat) -> TextEncoding:
+    """A tokenizer that has the dialect's markers as control tokens, as Llama's and Mistral's do."""
+    tokenizer = byte_level()
+    markers = [text for text in (tool_format.opening, tool_format.closing) if text]
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in markers])
+    return TextEncoding(tokenizer)
+
+
+PLAIN = TextEncoding(byte_level())
+GUIDANCE = Guidance(PLAIN, stop=END)
+
+
+def reply(guidance: Guidance, encoding: TextEncoding, constraint: Constraint, seed: int, lure: str) -> str:
+    """What a model with random logits says, drawn to ``lure`` at its beginning and after each call."""
+    guide = guidance.start(constraint)
+    random = np.random.default_rng(seed)
+    sampler = Sampler(Sampling(seed=seed, top_k=0 if seed % 2 else 40, top_p=1, temperature=1.0))
+    marker = encoding.token_id(lure)
+    wanted = [marker] if marker is not None else encoding.encode_text(lure)
+    said: list[int] = []
+    at = 0
+    for _ in range(160):
+        logits = random.normal(size=encoding.vocabulary).astype(np.float32) * 2
+        at = at + 1 if said and said[-1] == wanted[at % len(wanted)] else 0
+        logits[wanted[at % len(wanted)]] += 12 if seed % 3 else 0
+        token = sampler.pick(logits, guide.legal())
+        if token == END:
+            break
+        guide.accept(token)
+        said.append(token)
+    return encoding.decode(said)
+
+
+@pytest.mark.parametrize("special", [False, True], ids=["text markers", "token markers"])
+@pytest.mark.parametrize("name", NAMES)
+def test_random_models(name: str, special: bool) -> None:
+    tool_format = load_format(name)
+    encoding = marked_tokenizer(tool_format) if special else PLAIN
+    guidance = Guidance(encoding, stop=END) if special else GUIDANCE
+    constraint = OFFER.constraint(tool_format, 2)
+    made = 0
+    for seed in range(24):
+        bare = tool_format.bare and seed % 2
+        said = reply(guidance, encoding, constraint, seed, '{"name": "' if bare else tool_format.opening)
+        stream = CallStream(tool_format.opening, tool_format.closing, bare=tool_format.bare)
+        calls = 0
+        for part in [*stream.feed(said), *stream.finish()]:
+            if isinstance(part, CallPart):
+                for call in tool_format.parse_calls(part.body):
+                    offered = OFFER.actions[call.name]
+                    jsonschema.validate(call.arguments, offered.schema)
+                    calls += 1
+            elif isinstance(part, Unclosed):
+                assert len(said) >= 40, said  # cut off by the length limit, never by its own will
+            elif isinstance(part, Speech):
+                assert tool_format.opening not in part.text
+        assert calls <= 2
+        made += calls
+    assert made >= 8, "a test that makes no calls proves nothing"
+
+
+def legal(text: str, constraint: Constraint) -> bool:
+    guide = GUIDANCE.start(constraint)
+    for token in [*PLAIN.encode_text(text), END]:
+        mask = guide.legal()
+        if not (int(mask[token >> 5]) >> (token & 31)) & 1:
+            return False
+        if token != END:
+            guide.accept(token)
+    return True
+
+
+WAVE = {"name": "wave", "arguments": {}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_dialect_writes_is_legal_in_its_constraint(name: str) -> None:
+    tool_format = load_format(name)
+    constraint = OFFER.constraint(tool_format, 2)
+    gate: dict[str, Any] = {"gate": "Tür", "times": 3}
+    call = tool_format.render_call("open_gate", gate)
+    assert legal("Good day.", constraint)
+    assert legal(f"Very well. {call}", constraint)
+    assert legal(f"{call} There.", constraint)
+    assert not legal(tool_format.render_call("open_gate", {"gate": "moon"}), constraint)
+    assert not legal(tool_format.render_call("burn", {}), constraint)
+    assert not legal(f"{tool_format.opening} nonsense", constraint)
+    assert not legal(call[:-4] if not tool_format.closing else call[: -len(tool_format.closing)], constraint)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_legal"),
+    [
+        ("llama3", '{"name": "wave", "parameters": {}}', True),
+        ("llama3", '{"name": "wave", "parameters": {}} There.', True),
+        ("llama3", '{"name": "wave", "arguments": {}}', False),
+        ("llama3", '{"name": "burn", "parameters": {}}', False),
+        ("llama3", "{waves}", False),
+        ("llama3", 'So {"name": "burn"}', True),  # speech: nothing opens a call
+        ("llama3", '{"name": "wave", "parameters": {}}; {"name": "burn"}', False),
+        ("llama3", '{"name": "wave", "parameters": {}} {"name": "burn"}', False),
+        (
+            "mistral",
+            '[TOOL_CALLS] [{"name": "wave", "arguments": {}}, {"name": "wave", "arguments": {}}]',
+            True,
+        ),
+        ("mistral", "[TOOL_CALLS] " + str([WAVE] * 3).replace("'", '"'), False),
+        ("mistral", "[TOOL_CALLS] []", False),
+        ("mistral", '[TOOL_CALLS] [{"name": "wave", "arguments": {}}', False),
+        ("mistral", "[TOOL] I know [TOOL_CALL]", True),
+    ],
+)
+def test_what_is_legal(name: str, text: str, is_legal: bool) -> None:
+    assert legal(text, OFFER.constraint(load_format(name), 2)) is is_legal
+
+
+def test_without_actions_a_bare_call_is_illegal_too() -> None:
+    constraint = make_offer([], {}).constraint(load_format("llama3"), 4)
+    assert legal("Hello.", constraint)
+    assert not legal('{"name": "wave", "parameters": {}}', constraint)
+    assert not legal("<|python_tag|>", constraint)
