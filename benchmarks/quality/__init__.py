@@ -1,0 +1,199 @@
+"""The model on held-out worlds and tools: facts, not knowing, tool calls, small talk, identity, free replies.
+
+    python -m benchmarks quality [--model PATH] [--against PATH] [--wrong] [--show] [--contexts system] [--only call]
+
+Every case goes through the whole SDK (see `benchmarks.quality.play`) and is judged by `benchmarks.quality.score`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+
+from benchmarks.harness import Row, Setting, Skipped
+from benchmarks.quality.cases import Case, all_cases
+from benchmarks.quality.play import Player, Reply
+from benchmarks.quality.score import right, sane
+from npcsdk.backends.registry import load, resolve
+from npcsdk.errors import ModelError
+
+__all__ = ["add_arguments", "run"]
+
+SAMPLE = 30
+"""Cases of each behaviour when the run is quick."""
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A row of the table: which cases, how they are decoded, and the bar in percent."""
+
+    key: str
+    what: str
+    behaviour: str
+    bar: float | None
+    grammar: bool = True
+
+
+MEASURES = (
+    Measure("fact", "the fact is in the answer when the context has it", "fact", 90),
+    Measure("unknown", "says that it does not know when no context has it", "unknown", 85),
+    Measure("call_free", "right tool and exactly right arguments, free decoding", "call", 85, grammar=False),
+    Measure("call", "right tool and exactly right arguments, with the grammar", "call", 92),
+    Measure("chat", "no tool call on small talk with tools offered", "chat", 95),
+    Measure("identity", "says who it is, from the persona", "identity", 98),
+    Measure("free", "free replies that look sound to a machine (read them: --show)", "free", None),
+)
+
+
+@dataclass
+class Outcome:
+    """The cases of one measure with their replies."""
+
+    played: list[tuple[Case, Reply]] = field(default_factory=list[tuple[Case, Reply]])
+
+    @property
+    def percent(self) -> float:
+        return 100 * sum(right(case, reply) for case, reply in self.played) / max(len(self.played), 1)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The suite's own options."""
+    group = parser.add_argument_group("quality")
+    group.add_argument(
+        "--against", metavar="MODEL", help="a full-precision folder of the same model: points lost"
+    )
+    group.add_argument("--wrong", action="store_true", help="print the cases that went wrong")
+    group.add_argument("--show", action="store_true", help="print the free replies, to be read one by one")
+    group.add_argument(
+        "--contexts", choices=("turn", "system"), default="turn", help="where the passages stand"
+    )
+    group.add_argument("--only", action="append", choices=[m.key for m in MEASURES], help="this row alone")
+
+
+def run(setting: Setting) -> Iterator[Row]:
+    chosen = [
+        measure for measure in MEASURES if not setting.option("only") or measure.key in setting.option("only")
+    ]
+    outcomes, player, folder = _measure(setting, setting.model, chosen)
+    placement = setting.option("contexts") or "turn"
+    for measure in chosen:
+        outcome = outcomes[measure.key]
+        yield Row(
+            what=measure.what + (", contexts in the system block" if placement == "system" else ""),
+            measured=outcome.percent,
+            unit="%",
+            bar=measure.bar,
+            better="higher",
+            note=f"{len(outcome.played)} cases",
+        )
+        if measure.key == "call":
+            yield _valid(outcome)
+        _print(measure, outcome, setting)
+    if setting.option("against"):
+        whole, _, _ = _measure(setting, setting.option("against"), chosen)
+        for measure in chosen:
+            yield Row(
+                what=f"points lost against full precision: {measure.key}",
+                measured=whole[measure.key].percent - outcomes[measure.key].percent,
+                unit="points",
+                bar=None if measure.bar is None else 2.0,
+                note=f"full precision {whole[measure.key].percent:.1f} %",
+            )
+    if player.decode_s:
+        yield Row(
+            what="speed: tokens a second in the runtime, after the first",
+            measured=player.generated / player.decode_s,
+            unit="tokens/s",
+            bar=400,
+            better="higher",
+            note=f"{player.generated} tokens over all cases, {THREADS} threads",
+        )
+    if folder is not None:
+        yield _size(folder)
+
+
+def _measure(
+    setting: Setting, model: str | None, measures: Sequence[Measure]
+) -> tuple[dict[str, Outcome], Player, Path | None]:
+    """Every measure on one model, the player that counted, and the model's folder."""
+    try:
+        source = resolve(model)
+        source = replace(source, options={**source.options, "threads": THREADS})
+        backend = load(source)
+    except ModelError as error:
+        raise Skipped(str(error)) from error
+    cases = all_cases()
+    outcomes: dict[str, Outcome] = {}
+    try:
+        player = Player(backend, source)
+        for measure in measures:
+            mine = [case for case in cases if case.behaviour == measure.behaviour]
+            if setting.quick:
+                mine = mine[:: max(1, len(mine) // SAMPLE)][:SAMPLE]
+            # Neighbours share a character and its tools, so that the runtime computes them once.
+            mine.sort(key=lambda case: (case.world.name, case.npc, case.tools))
+            outcomes[measure.key] = outcome = Outcome()
+            for case in mine:
+                placement = setting.option("contexts") or "turn"
+                outcome.played.append((case, player.play(case, grammar=measure.grammar, placement=placement)))
+    finally:
+        backend.close()
+    folder = Path(source.path)
+    return outcomes, player, folder if folder.is_dir() else None
+
+
+def _valid(outcome: Outcome) -> Row:
+    made = sum(len(reply.actions) for _, reply in outcome.played)
+    refused = sum(len(reply.refused) for _, reply in outcome.played)
+    return Row(
+        what="calls that are valid, with the grammar",
+        measured=100 * made / max(made + refused, 1),
+        unit="%",
+        bar=100,
+        better="higher",
+        note=f"{made + refused} calls",
+    )
+
+
+def _size(folder: Path) -> Row:
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder).as_posix())
+    on_disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Row(
+        what="size in the wheel",
+        measured=packed.tell() / 1e6,
+        unit="MB",
+        bar=16,
+        note=f"{on_disk / 1e6:.2f} MB unpacked",
+    )
+
+
+def _print(measure: Measure, outcome: Outcome, setting: Setting) -> None:
+    for case, reply in outcome.played:
+        shown = measure.key == "free" and setting.option("show")
+        if not shown and not (setting.option("wrong") and not right(case, reply)):
+            continue
+        print(f"\n[{measure.key}] {case.id}  {case.persona.name}, {case.persona.role}")
+        for context in case.contexts:
+            print(textwrap.shorten(f"  context: {context}", 240))
+        if case.tools:
+            print(f"  tools: {', '.join(case.tools)}   now: {dict(case.now)}")
+        print(f"  player: {case.line}")
+        print(
+            f"  reply:  {reply.text!r} {reply.calls}"
+            + ("" if reply.reason == "stop" else f" ({reply.reason})")
+        )
+        if measure.key == "free" and sane(reply):
+            print(f"  at first sight: {sane(reply)}")
+        wanted = f"{case.tool}({case.arguments})" if case.tool else ", ".join(case.needs)
+        if wanted:
+            print(f"  wanted: {wanted}")
