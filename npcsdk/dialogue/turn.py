@@ -15,19 +15,23 @@ legal calls only: a broken one, seen again, teaches a small model to break the n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from npcsdk.actions.constraint import BadCall, Offer
 from npcsdk.actions.formats import MalformedCall, ToolFormat
 from npcsdk.actions.stream import CallPart, CallStream, Part, Speech, Unclosed
-from npcsdk.backends.base import Piece, Segment
+from npcsdk.backends.base import Piece
+from npcsdk.dialogue.kept import SampledCall, kept_segments
 from npcsdk.events import Action, Event, Refused, Text
 from npcsdk.prompt.templates import ChatMessage
 from npcsdk.prompt.untrusted import neutralise
 
 __all__ = ["Result", "TurnMachine"]
+
+_LONGEST_ANSWER = 2000
+"""Code points of a game's answer that a model reads: a few hundred tokens, which a small window has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,13 @@ class Result:
 def _plain(value: Any) -> str:
     if value is None or value is True:
         return ""
-    if isinstance(value, str):
-        return neutralise(value).strip()
-    return neutralise(json.dumps(value, ensure_ascii=False, default=str))
+    if not isinstance(value, str):
+        try:
+            value = json.dumps(value, ensure_ascii=False, default=str)
+        except (TypeError, ValueError, RecursionError):  # keys that are no text, a circle, absurd depth
+            value = str(value)
+    text = value if len(value) <= _LONGEST_ANSWER else f"{value[:_LONGEST_ANSWER]}..."
+    return neutralise(text).strip()
 
 
 @dataclass(slots=True)
@@ -62,10 +70,8 @@ class _Round:
     stream: CallStream
     pieces: list[Piece] = field(default_factory=list[Piece])
     length: int = 0
-    cuts: list[tuple[int, int]] = field(
-        default_factory=list[tuple[int, int]]
-    )  # raw text that history must not hold
-    end: int | None = None  # where the message ends, when speech after a waiting call is not taken
+    calls: list[SampledCall] = field(default_factory=list[SampledCall])
+    talked_over: bool = False  # speech after a waiting call came; it is not taken
 
 
 class TurnMachine:
@@ -109,7 +115,7 @@ class TurnMachine:
     @property
     def stop_now(self) -> bool:
         """Whether the generation should be stopped: the model waits for the game and has begun to talk over it."""
-        return self._round.end is not None
+        return self._round.talked_over
 
     @property
     def waiting(self) -> tuple[Action, ...]:
@@ -135,9 +141,10 @@ class TurnMachine:
         A cancelled turn keeps what was said and the calls that were made, and has no next round.
         """
         events = self._events(self._round.stream.finish())
-        if self._waiting and self._round.end is None:
-            self._round.end = self._round.stream.call_end
-        self._messages.append(self._assistant_message())
+        kept = kept_segments(
+            self._round.pieces, self._round.calls, self._format, silent_after=self._round.talked_over
+        )
+        self._messages.append(ChatMessage("assistant", kept))
         self.generating = False
         if cancelled:
             self._waiting.clear()
@@ -182,12 +189,12 @@ class TurnMachine:
                 break
             if isinstance(part, Speech):
                 if self._waiting:  # the model speaks on without the answer it asked for
-                    self._round.end = self._round.stream.call_end
+                    self._round.talked_over = True
                 else:
                     events.append(self._say(part.text))
             elif isinstance(part, CallPart):
                 events.extend(self._call(part))
-            else:
+            elif isinstance(part, Unclosed):
                 events.append(self._unclosed(part))
         return events
 
@@ -204,17 +211,17 @@ class TurnMachine:
         try:
             calls = self._format.parse_calls(part.body)
         except MalformedCall as error:
-            return [self._refuse("malformed", "", str(error), part.body, part.start, part.end)]
+            self._round.calls.append(SampledCall(part.start, part.end, part.body))
+            return [self._refused("malformed", "", str(error), part.body)]
         events: list[Event] = []
+        legal: list[str] = []
         for call in calls:
             try:
                 if not self.calls_left:
                     raise BadCall("too_many", f"more than {self._max_calls} calls in one turn")
                 definition, arguments = self._offer.check(call)
             except BadCall as error:
-                events.append(
-                    self._refuse(error.code, call.name, str(error), part.body, part.start, part.end)
-                )
+                events.append(self._refused(error.code, call.name, str(error), part.body))
                 continue
             self._calls += 1
             action = Action(
@@ -227,66 +234,15 @@ class TurnMachine:
             if definition.returns == "result":
                 self._waiting[action.id] = action
             events.append(action)
+            legal.append(self._format.render_call(call.name, call.arguments))
+        self._round.calls.append(
+            SampledCall(part.start, part.end, part.body, tuple(legal), whole=len(legal) == len(calls))
+        )
         return events
 
     def _unclosed(self, part: Unclosed) -> Refused:
-        return self._refuse(
-            "unclosed", "", "the call was not finished", part.body, part.start, self._round.length
-        )
+        self._round.calls.append(SampledCall(part.start, self._round.length, part.body))
+        return self._refused("unclosed", "", "the call was not finished", part.body)
 
-    def _refuse(self, code: str, name: str, message: str, raw: str, start: int, end: int) -> Refused:
-        self._round.cuts.append((start, end))
+    def _refused(self, code: str, name: str, message: str, raw: str) -> Refused:
         return Refused(name=name, code=code, message=message, offset=self._offset, raw=raw)
-
-    def _assistant_message(self) -> ChatMessage:
-        """The round as history keeps it: as it was sampled, without refused calls and without what came too late."""
-        closing = self._format.closing
-        raw = "".join(piece.text for piece in self._round.pieces)
-        end = len(raw) if self._round.end is None else self._round.end
-        segments = sampled_segments(self._round.pieces, _kept_ranges(raw, end, self._round.cuts, closing))
-        if self._waiting and not raw[:end].endswith(
-            closing
-        ):  # stopped at the brace: close the call ourselves
-            segments.append(Segment(f" {closing}"))
-        return ChatMessage("assistant", tuple(segments))
-
-
-def _kept_ranges(raw: str, end: int, cuts: Iterable[tuple[int, int]], closing: str) -> list[tuple[int, int]]:
-    """The ranges of ``raw`` up to ``end`` without the cuts (and the closing marker after each), stripped."""
-    ranges: list[tuple[int, int]] = []
-    at = len(raw) - len(raw.lstrip())
-    for start, stop in cuts:
-        begin = stop + len(raw[stop:]) - len(raw[stop:].lstrip())
-        if raw.startswith(closing, begin):
-            stop = begin + len(closing)
-        ranges.append((at, start))
-        at = max(at, stop)
-    ranges.append((at, end))
-    kept = [(start, stop) for start, stop in ranges if raw[start:stop].strip()]
-    if kept:
-        start, stop = kept[-1]
-        kept[-1] = (start, start + len(raw[start:stop].rstrip()))
-    return kept
-
-
-def sampled_segments(pieces: Sequence[Piece], ranges: Iterable[tuple[int, int]]) -> list[Segment]:
-    """The parts of a generation that lie in ``ranges`` (positions in its text).
-
-    Pieces that lie inside as a whole keep the ids that were sampled for them; of a piece that is cut, text remains.
-    """
-    segments: list[Segment] = []
-    for start, end in ranges:
-        run: list[Piece] = []
-        at = 0
-        for piece in (*pieces, Piece("")):
-            begin, at = at, at + len(piece.text)
-            if piece.ids and begin >= start and at <= end:
-                run.append(piece)
-                continue
-            if run:
-                ids = tuple(token for sampled in run for token in sampled.ids)
-                segments.append(Segment("".join(sampled.text for sampled in run), ids=ids))
-                run = []
-            if begin < end and at > start:
-                segments.append(Segment(piece.text[max(start - begin, 0) : end - begin]))
-    return segments

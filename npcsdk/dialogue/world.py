@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from npcsdk.actions.formats import load_format
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.backends.registry import load, resolve
 from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
+from npcsdk.backends.registry import load, resolve
 from npcsdk.dialogue.conversation import Conversation, Limits, Mind
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.errors import WorldError

@@ -17,6 +17,7 @@ __all__ = ["is_only_control", "neutralise", "one_line"]
 # in the field, where our own text might complete one.
 _ANGLE = re.compile(r"[<\uFE64\uFF1C](?=[A-Za-z/!|_\uFF21-\uFF5A]|\Z)")
 _BRACKET = re.compile(r"\[(?=/?[A-Z_]{2,}\]|/?[A-Z_]*\Z)")
+_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: no text, and no tokenizer takes them
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\ufff9-\ufffb]")
 _TAG = re.compile(r"[<\uFE64\uFF1C\u2039][^<>\u2039]*>|\[/?[A-Z_]+\]")
 _SPACE = re.compile(r"\s+")
@@ -28,6 +29,7 @@ def neutralise(text: str) -> str:
     Ordinary text stays as it is, also ``a < b`` and ``<3``.
     """
     text = _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _HALVES.sub("\ufffd", text)
     return _BRACKET.sub("\u2045", _ANGLE.sub("\u2039", text))
 
 
