@@ -97,18 +97,17 @@ class Launcher:
         # -P: a game's own random.py must not become the child's `random`. Hence the path to this package.
         root = str(Path(__file__).resolve().parents[2])
         code = f"import sys; sys.path.append({root!r}); from npcsdk.bridge.worker import main; main()"
-        options: dict[str, Any] = {}
+        flags = 0
         if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-        else:
-            options["start_new_session"] = True  # a terminal's Ctrl-C is for the game, not for its worker
+            flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         try:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 env=environment,
-                **options,
+                creationflags=flags,
+                start_new_session=True,  # a terminal's Ctrl-C is for the game, not for its worker
             )
         except OSError as error:
             raise BridgeError(

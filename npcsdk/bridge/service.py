@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from npcsdk.bridge.pool import Pool
 from npcsdk.errors import NpcError, TurnError
-from npcsdk.events import End, Event, Failed
+from npcsdk.events import End, Event, Failed, Text
 from npcsdk.wire.faults import fault_of
 from npcsdk.wire.messages import (
     Cancel,
@@ -456,6 +456,7 @@ class Service:
 
     def _run(self, conversation: _Conversation, turn: _Turn) -> None:
         last: End | Failed | None = None
+        said: list[str] = []
         command = turn.command
         handle = conversation.handle
         try:
@@ -470,6 +471,8 @@ class Service:
                     if isinstance(event, End | Failed):
                         last = event  # sent when the generator is done: by then the turn is in the journal
                     else:
+                        if isinstance(event, Text):
+                            said.append(event.text)
                         self._tell(conversation, command.turn, event)
                     if turn.cancelled:
                         handle.cancel()  # again: the first may have come before the turn had begun
@@ -477,9 +480,11 @@ class Service:
             fault = fault_of(error)
             if not isinstance(error, NpcError):
                 _log.exception("A turn failed")
-            last = Failed(code=fault["code"], message=fault["message"], hint=fault["hint"])
+            last = Failed(
+                code=fault["code"], message=fault["message"], hint=fault["hint"], text="".join(said)
+            )
         if last is None:
-            last = Failed(code="internal_error", message="The turn ended without an end.")
+            last = Failed(code="internal_error", message="The turn ended without an end.", text="".join(said))
         with conversation.session.lock:
             self._tell(conversation, command.turn, last)
             conversation.turn = None

@@ -50,6 +50,7 @@ __all__ = [
     "decode_event",
     "encode",
     "encode_turn_event",
+    "unpack",
 ]
 
 # The package has no type information of its own.
@@ -374,12 +375,17 @@ def encode(message: Message) -> bytes:
     if isinstance(message, TurnEvent):
         return encode_turn_event(message.conversation, message.turn, message.seq, message.event)
     key = "command" if isinstance(message, tuple(COMMANDS.values())) else "event"
-    return _pack({key: getattr(message, key), **_contents(message)})
+    contents = _contents(message)
+    _check_before_sending(_CHECKS[type(message)], contents)
+    return _pack({key: getattr(message, key), **contents})
 
 
 def encode_turn_event(conversation: str, turn: str, seq: int, event: Event) -> bytes:
     """An event of a turn as bytes: once for each token, so it builds no message in between."""
-    return _pack({"conversation": conversation, "turn": turn, "seq": seq, **event_to_dict(event)})
+    contents = {"conversation": conversation, "turn": turn, "seq": seq, **event_to_dict(event)}
+    if not isinstance(event, Text):
+        _check_before_sending(_TURN_EVENTS[event.event], contents)
+    return _pack(contents)
 
 
 def decode_command(payload: bytes, *, limit: int = MESSAGE_BYTES) -> Command:
@@ -388,7 +394,7 @@ def decode_command(payload: bytes, *, limit: int = MESSAGE_BYTES) -> Command:
     Raises:
         ProtocolError: ``too_large``, ``malformed`` (not one msgpack map), ``unknown_message`` or ``bad_field``.
     """
-    contents = _unpack(payload, limit)
+    contents = unpack(payload, limit)
     name = contents.get("command")
     kind = COMMANDS.get(name) if isinstance(name, str) else None
     if kind is None:
@@ -402,7 +408,7 @@ def decode_event(payload: bytes, *, limit: int = MESSAGE_BYTES) -> ServerEvent:
     Raises:
         ProtocolError: as `decode_command`.
     """
-    contents = _unpack(payload, limit)
+    contents = unpack(payload, limit)
     name = contents.get("event")
     if isinstance(name, str) and name in _TURN_EVENTS and (name != "error" or "seq" in contents):
         clean = _checked(_TURN_EVENTS[name], name, contents)
@@ -431,6 +437,22 @@ def _checked(checks: check.Check, name: str, contents: dict[str, Any]) -> dict[s
         raise ProtocolError(f"The message {name!r} {wrong}.", code="bad_field") from None
 
 
+def _check_before_sending(checks: check.Check, contents: dict[str, Any]) -> None:
+    """What the other side would refuse is an error on this one, where somebody can mend it."""
+    try:
+        checks(contents)
+    except check.Wrong as wrong:
+        raise _unencodable(str(wrong)) from None
+
+
+def _unencodable(reason: str) -> ProtocolError:
+    return ProtocolError(
+        f"This cannot be sent: it {reason}.",
+        hint="Use null, booleans, finite numbers of 64 bits, well-formed text, lists and maps with text keys.",
+        code="unencodable",
+    )
+
+
 def _unknown(key: str, name: Any, known: Sequence[str] | Mapping[str, Any]) -> ProtocolError:
     shown = repr(name[:40]) if isinstance(name, str) else "missing or not text"
     return ProtocolError(
@@ -455,11 +477,7 @@ def _pack(contents: dict[str, Any]) -> bytes:
     try:
         payload = _packb(contents, use_bin_type=True)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ProtocolError(
-            f"This cannot be sent: {error}.",
-            hint="Use null, booleans, numbers of 64 bits, well-formed text, lists and maps with text keys.",
-            code="unencodable",
-        ) from error
+        raise _unencodable(f"does not encode: {error}") from error
     if len(payload) > MESSAGE_BYTES:
         raise ProtocolError(
             f"A message of {len(payload)} bytes is larger than the limit of {MESSAGE_BYTES}.",
@@ -469,7 +487,8 @@ def _pack(contents: dict[str, Any]) -> bytes:
     return payload
 
 
-def _unpack(payload: bytes, limit: int) -> dict[str, Any]:
+def unpack(payload: bytes, limit: int = MESSAGE_BYTES) -> dict[str, Any]:
+    """The map that a message is, before anything is known of its fields."""
     if len(payload) > limit:
         raise ProtocolError(
             f"A message of {len(payload)} bytes is larger than the limit of {limit}.", code="too_large"

@@ -46,6 +46,7 @@ FEATURES = ("actions", "react", "resume")
 """What this side can do beyond saying and hearing; a peer may look before it asks for more."""
 
 HELLO_EVERY = 0.25  # seconds between attempts to reach a server that does not answer
+GAP_TRIES = 3  # to get again what was lost on the way; then the rest goes on without it
 
 _UNREACHABLE = (
     "The server does not answer.",
@@ -123,6 +124,7 @@ class ClientPeer:
         self._ticked_at = 0.0
         self._gave_up = False
         self._gap = False
+        self._gap_tries = 0
 
     # What the application asks for
 
@@ -263,6 +265,7 @@ class ClientPeer:
                 self._greeting_since = now - self._silence  # it has had its time
                 self._greet(now)
             elif self._gap and now - self._hello_at >= HELLO_EVERY:
+                self._gap_tries += 1
                 self._greet(now)
             elif now - max(self._heard_at, self._ping_at) >= self._ping_every:
                 self._ping_at = now
@@ -413,10 +416,12 @@ class ClientPeer:
         conversation = self._conversations.get(message.conversation)
         if conversation is None or message.seq <= conversation.seq:
             return  # closed meanwhile, or heard before
-        if message.seq > conversation.seq + 1:
+        if message.seq > conversation.seq + 1 and self._silence is not None and self._gap_tries < GAP_TRIES:
             self._gap = True  # something was lost on the way: `tick` asks for it again
             return
+        self._gap_tries = 0
         conversation.seq = message.seq
+        conversation.opened = True  # whether or not `opened` itself arrived
         turn = self._turns.get(message.turn)
         if turn is None:
             return  # given up before
