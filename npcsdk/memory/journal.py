@@ -304,6 +304,7 @@ class Journal:
         db = self._db
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")  # macOS alone: a plain fsync leaves data in the drive's cache
         db.execute("PRAGMA foreign_keys = ON")
         application = int(db.execute("PRAGMA application_id").fetchone()[0])
         version = int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -17,6 +17,8 @@ __all__ = ["Query", "best"]
 _MISSPELT = 0.7  # a term that only resembles the query's counts for this share of its likeness
 _NEIGHBOUR = 0.4  # a term that means about the same counts for this share
 _HINT = 0.15  # a term that fits the kind of question
+_LONGEST = 4_000  # characters of a line that are read as a question
+_MOST_TERMS, _MOST_UNKNOWN = 32, 8
 _UNWRITTEN = 0.5  # a term that nobody wrote weighs this share of what a rare one does
 
 
@@ -48,8 +50,13 @@ class Query:
             return idf(documents, holding) if holding else 0.0
 
         wanted: list[Wanted] = []
-        for word in dict.fromkeys(terms(line)):
-            own = weigh(word)
+        weights = {word: weigh(word) for word in terms(line[:_LONGEST])}
+        # Somebody may paste a novel: the words that say most are looked for, and few unknown ones guessed at.
+        unknown = [word for word, weight in weights.items() if not weight][:_MOST_UNKNOWN]
+        known = sorted(weights, key=weights.__getitem__, reverse=True)[:_MOST_TERMS]
+        for word, own in weights.items():
+            if word not in (known if own else unknown):
+                continue
             spellings = {word: own} if own else {}
             if not own:
                 if misspelt_filler(word):

@@ -11,6 +11,7 @@ index that follows in the background; while it is missing, damaged or slow, reca
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import OrderedDict
@@ -96,6 +97,7 @@ class Memory:
         self._embedder = make_embedder(embedder)
         self._lore = LoreShelf(lore, self._embedder)
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # one npc's records are read at a time; taken before the other lock
         self._shelves: OrderedDict[str, Shelf] = OrderedDict()
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="npcsdk-memory-query")
         self._asked: Future[list[tuple[int, float]]] | None = None
@@ -196,15 +198,14 @@ class Memory:
         if not terms(query):
             return []
         vector = self._embedder.embed([query])[0]
+        shelf = self._shelf(npc)
         with self._lock:
-            shelf = self._shelf(npc)
             asked = Query.of(query, (self._lore.words, shelf.words))
             mask = shelf.visible(self._journal.view, interlocutor, without_turns)
             similar = shelf.similar_fresh(vector, self._embedder)
             candidates = self._lore.candidates(asked, vector, tags, _WORDS)
         similar.update(self._similar_indexed(npc, vector, shelf, mask, wanted=3 * limit))
         with self._lock:
-            now = shelf.latest if now is None else now
             candidates += shelf.candidates(asked, similar, mask, _WORDS, now)
         return self._chosen(asked, rank(candidates, self._weights)[: 4 * limit], limit)
 
@@ -230,9 +231,13 @@ class Memory:
     # -- care
 
     def warm(self, npc: str) -> None:
-        """Makes ready to recall for ``npc``: reads its records, so that its first turn need not."""
-        with self._lock:
-            self._shelf(npc)
+        """Begins to make ready to recall for ``npc``, so that its first turn need not; returns at once."""
+
+        def read() -> None:
+            with contextlib.suppress(MemoryStoreError):  # its first turn will say what is wrong
+                self._shelf(npc)
+
+        threading.Thread(target=read, name="npcsdk-memory-warm", daemon=True).start()
 
     def indexed(self, timeout: float) -> bool:
         """Waits until the vector index holds everything written so far; False when it does not in time."""
@@ -262,15 +267,32 @@ class Memory:
         self._follower.wake()
 
     def _shelf(self, npc: str) -> Shelf:
-        shelf = self._shelves.get(npc)
+        shelf = self._held(npc)
         if shelf is None:
-            shelf = self._shelves[npc] = Shelf(self._embedder.dimensions)
-            shelf.add(self._journal.of_npc(npc))
+            with self._reading:
+                shelf = self._held(npc)  # perhaps somebody else has read it meanwhile
+                if shelf is None:
+                    shelf = self._read_in(npc)
+        return shelf
+
+    def _held(self, npc: str) -> Shelf | None:
+        with self._lock:
+            shelf = self._shelves.get(npc)
+            if shelf is not None:
+                self._shelves.move_to_end(npc)
+            return shelf
+
+    def _read_in(self, npc: str) -> Shelf:
+        # Some tenths of a second for ten thousand records: writes and other npcs' turns go on meanwhile.
+        shelf = Shelf(self._embedder.dimensions)
+        shelf.add(self._journal.of_npc(npc))
+        with self._lock:
+            shelf.add(self._journal.of_npc(npc, after=shelf.last))
             shelf.settle(self._follower.done)
+            self._shelves[npc] = shelf
             held = sum(len(each) for each in self._shelves.values())
             while held > _SHELVED and len(self._shelves) > 1:
                 held -= len(self._shelves.popitem(last=False)[1])
-        self._shelves.move_to_end(npc)
         return shelf
 
     def _settle(self, position: int) -> None:

@@ -20,6 +20,7 @@ from npcsdk.memory.vectors import ExactVectors
 
 __all__ = ["Shelf"]
 
+_MASKS = 16  # kept at a time: one for each interlocutor of late
 _EMBED_NOW = 32  # a turn writes two or three records; a bulk import is the index's business
 _SAID, _ASKED = 0.7, 0.4  # what somebody said or asked, against what happened and what designers wrote
 
@@ -34,8 +35,6 @@ class Shelf:
         self.words = LexicalIndex()
         self._fresh = ExactVectors(dimensions)  # of records that the index may not hold yet
         self._unread: deque[tuple[int, str]] = deque(maxlen=_EMBED_NOW)  # of these, not embedded so far
-        self.latest = 0.0
-        """The newest game time among its records."""
         self._positions: array[int] = array("q")
         self._timelines: array[int] = array("q")
         self._people: array[int] = array("i")
@@ -44,8 +43,7 @@ class Shelf:
         self._trust: array[float] = array("f")
         self._person: dict[str, int] = {"": 0}  # nobody in particular: everybody may hear of it
         self._turns: dict[str, list[int]] = {}
-        self._mask: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
-        self._mask_of: tuple[int, int] = (-1, -1)
+        self._masks: dict[tuple[int, int], npt.NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -67,7 +65,6 @@ class Shelf:
             self._at.append(record.at)
             self._importance.append(record.importance)
             self._trust.append(_trust(record))
-            self.latest = max(self.latest, record.at)
             if record.turn:
                 self._turns.setdefault(record.turn, []).append(document)
             self._unread.append((record.seq, record.text))
@@ -102,10 +99,12 @@ class Shelf:
     def visible(self, view: View, interlocutor: str, without_turns: Collection[str]) -> npt.NDArray[np.bool_]:
         """For each document, whether it may be recalled in a talk with ``interlocutor`` on this timeline."""
         person = self._person.get(interlocutor, 0)
-        if self._mask_of != (view.timeline, person):
-            self._mask = np.zeros(0, dtype=np.bool_)
-            self._mask_of = (view.timeline, person)
-        done = len(self._mask)
+        mask = self._masks.get((view.timeline, person))
+        if mask is None:
+            if len(self._masks) >= _MASKS:
+                self._masks.clear()
+            mask = np.zeros(0, dtype=np.bool_)
+        done = len(mask)
         if done < len(self):
             # np.array copies: an array.array must not be viewed while it may still grow
             positions = np.array(self._positions[done:], dtype=np.int64)
@@ -114,12 +113,11 @@ class Shelf:
             seen, inverse = np.unique(timelines, return_inverse=True)
             limits = np.array([view.limits.get(int(timeline), -1) for timeline in seen], dtype=np.int64)
             new = (positions <= limits[inverse]) & ((people == person) | (people == 0))
-            self._mask = np.concatenate([self._mask, new])
+            mask = self._masks[view.timeline, person] = np.concatenate([mask, new])
         hidden = [document for turn in without_turns for document in self._turns.get(turn, ())]
-        if not hidden:
-            return self._mask
-        mask = self._mask.copy()
-        mask[hidden] = False
+        if hidden:
+            mask = mask.copy()
+            mask[hidden] = False
         return mask
 
     def documents(self, positions: Iterable[int]) -> dict[int, int]:
@@ -141,10 +139,11 @@ class Shelf:
         similar: Mapping[int, float],
         mask: npt.NDArray[np.bool_],
         limit: int,
-        now: float,
+        now: float | None,
     ) -> list[Candidate]:
         """What may be recalled: positions that are ``similar`` (→ cosine) and the best ``limit`` by words.
 
+        ``now`` is game time; None for that of the newest visible record.
         ``mask`` is `visible`'s, possibly of a moment ago: documents that came since are not candidates.
         """
         scores, coverage = query.scores(self.words, len(mask))
@@ -155,6 +154,9 @@ class Shelf:
         }
         for document in best(np.where(mask, scores, 0.0), limit):
             cosines.setdefault(document, None)
+        if now is None:
+            times = np.array(self._at, dtype=np.float64)[: len(mask)]
+            now = float(times[mask].max(initial=0.0)) if cosines else 0.0
         return [
             Candidate(
                 key=self._positions[document],

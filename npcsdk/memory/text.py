@@ -23,6 +23,7 @@ _MARKED = (
     "\u0900-\u0963\u0966-\u0dff\u0e00-\u0e4e\u0e80-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17d3"
 )
 _WORD = re.compile(rf"(?:[^\W_]|[{_MARKED}])+(?:['\u2019](?:[^\W_]|[{_MARKED}])+)*")
+_ASCII_WORD = re.compile("[a-z0-9]+(?:'[a-z0-9]+)*")
 _DENSE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _LATIN_MARKS = re.compile("[\u0300-\u036f]")
 
@@ -82,9 +83,10 @@ _IRREGULAR = {
 def words(text: str) -> list[str]:
     """The words of ``text`` as written but folded: NFKC, no case, no Latin accents; no dropping."""
     text = text[:LONGEST]
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
-        text = unicodedata.normalize("NFKC", _LATIN_MARKS.sub("", text))
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    text = unicodedata.normalize("NFKD", text)
+    text = unicodedata.normalize("NFKC", _LATIN_MARKS.sub("", text))
     found: list[str] = []
     for word in _WORD.findall(text.casefold()):
         if word.isascii() or not _DENSE.search(word):

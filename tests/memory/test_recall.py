@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -53,6 +54,7 @@ def test_memories_outlive_the_process(tmp_path: Path, open_memory: Open) -> None
     memory.close()
     memory = open_memory(tmp_path)
     memory.warm("mira")
+    memory.warm("nobody")
     assert texts(memory, "who helped with the flour?") == ["The player helped to carry flour."]
 
 
@@ -150,6 +152,33 @@ def test_the_recent_and_the_important_come_first(memory: Memory) -> None:
         event("The heron flew over the barn.", at=90 * day, importance=1.0),
     )
     assert [text.split()[-1] for text in texts(memory, "heron", now=90 * day)] == ["barn.", "ford.", "mill."]
+
+
+def test_the_time_of_what_was_un_done_does_not_count(memory: Memory) -> None:
+    day = 86_400.0
+    memory.remember(event("The heron met a fox.", at=0.0), event("The heron met a cow.", at=day))
+    memory.save("slot")
+    before = memory.recall("heron", npc="mira", interlocutor="player", tags=())
+    memory.remember(event("The heron met a bear.", at=900 * day))
+    memory.load("slot")
+    assert memory.recall("heron", npc="mira", interlocutor="player", tags=()) == before
+
+
+def test_turns_of_many_threads_do_not_disturb_each_other(memory: Memory) -> None:
+    def live(npc: str) -> None:
+        for number in range(20):
+            memory.remember(event(f"The heron met {npc} at stone {number}.", npc=npc))
+            found = memory.recall(f"stone {number}", npc=npc, interlocutor="player", tags=(), limit=1)
+            assert [passage.text for passage in found] == [f"The heron met {npc} at stone {number}."]
+            finished.append(npc)
+
+    finished: list[str] = []
+    threads = [threading.Thread(target=live, args=(npc,)) for npc in ("mira", "bram", "wren", "mira2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(finished) == 80
 
 
 def test_ones_own_are_found_among_thousands_of_others(tmp_path: Path, open_memory: Open) -> None:

@@ -131,3 +131,11 @@ def test_the_exact_index_gives_the_nearest_first() -> None:
     assert index.query("bram", embedder.embed(["silver"])[0], 2) == []
     index.reset()
     assert index.positions("mira") == set()
+
+
+def test_a_novel_is_read_for_the_words_that_say_most() -> None:
+    index = index_of("heron", *(f"common word{n}" for n in range(500)))
+    novel = " ".join(f"unheard{n} word{n}" for n in range(200)) + " heron"
+    query = Query.of("heron " + novel * 50, (index,))
+    assert len(query.wanted) <= 40
+    assert terms("heron")[0] in query.terms
