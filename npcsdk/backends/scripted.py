@@ -150,6 +150,8 @@ class ScriptedBackend(Backend):
         for segment in prompt.segments:
             if segment.ids is not None:
                 ids.extend(segment.ids)
+            elif segment.control:
+                ids.append(self._id(segment.text))
             else:
                 ids.extend(self._id(text) for text in _TOKEN.findall(segment.text))
         return ids

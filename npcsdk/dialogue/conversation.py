@@ -5,31 +5,36 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.formats import ToolFormat
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, CancelFlag, Constraint, Finish, FinishReason, Request, Sampling
 from npcsdk.dialogue.clock import TurnClock
+from npcsdk.dialogue.listening import TurnEvents
 from npcsdk.dialogue.npc import Npc
 from npcsdk.dialogue.remembering import Said, refers_back
 from npcsdk.dialogue.turn import Result, TurnMachine
-from npcsdk.errors import NpcError, TurnError
+from npcsdk.errors import NpcError, TurnError, WorldError
 from npcsdk.events import Dropped, End, Event, Failed, Recalled, StopReason, Tokens
 from npcsdk.memory.recall import Memory, Passage
 from npcsdk.prompt.budget import Shares
 from npcsdk.prompt.build import REACT_LINE, event_line, state_line, tool_schemas
 from npcsdk.prompt.compose import Composed, Composer, Past
 from npcsdk.prompt.templates import ChatMessage, Template
-from npcsdk.prompt.untrusted import is_only_control, one_line
+from npcsdk.prompt.untrusted import is_only_control, one_line, scrubbed
 
 __all__ = ["Conversation", "Limits", "Mind"]
 
 logger = logging.getLogger(__name__)
+
+_PATIENCE = 5.0
+"""Seconds that `Conversation.close` waits for a cancelled turn: a runtime stops within a piece of its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,7 @@ class Conversation:
         self._cancelled = False
         self._flag = CancelFlag()
         self._machine: TurnMachine | None = None
+        self._events_now: Callable[[], TurnEvents | None] = lambda: None
         self._numbers = itertools.count(1)
         self._state: dict[str, Any] = {**npc.world.state, **npc.persona.state}
         sampling = npc.sampling(mind.sampling, None)
@@ -105,10 +111,10 @@ class Conversation:
             Shares(window=window, reply=min(sampling.max_tokens, window // 4)),
             contexts_in_system=mind.contexts_in_system,
         )
-        kept = mind.memory.history(id)
-        self._history = [self._restored(turn) for turn in kept if turn.get("messages")]
-        self._ids = [str(turn.get("turn", "")) for turn in kept]
-        self._last_line = str(kept[-1].get("line", "")) if kept else ""
+        self._history: list[Past] = []
+        self._ids: list[str] = []  # of the turns in it
+        self._last_line = ""
+        self._restore(mind.memory.history(id), room=window)
 
     @property
     def closed(self) -> bool:
@@ -138,6 +144,7 @@ class Conversation:
             TurnError: at once, before anything is generated: ``line_empty``, ``line_too_long``, ``turn_in_progress``,
                 ``conversation_closed``. Whatever goes wrong later ends the turn with `Failed`.
         """
+        line = scrubbed(line)
         if is_only_control(line):
             what = "holds only control tokens" if line.strip() else "is empty"
             raise TurnError(f"The player's line {what}.", hint="Send some words.", code="line_empty")
@@ -153,6 +160,7 @@ class Conversation:
         seed: int | None = None,
     ) -> Iterator[Event]:
         """Something happened in the game; the character remarks on it of its own accord. Otherwise as `say`."""
+        happening = scrubbed(happening)
         if is_only_control(happening):
             raise TurnError(
                 "The event is empty.",
@@ -178,10 +186,16 @@ class Conversation:
             return taken
 
     def close(self) -> None:
-        """Cancel what is running and let go of the runtime's cache. Idempotent; what was said stays in memory."""
-        self.cancel()
+        """Cancel what is running and let go of the runtime's cache. Idempotent; what was said stays in memory.
+
+        A turn that was running is over and remembered when this returns; its listener may still read its events.
+        """
         with self._condition:
             self._closed = True
+        self.cancel()
+        events = self._events_now()
+        if events is not None:
+            events.finish(_PATIENCE)
         self._mind.backend.release(self.id)
 
     # One turn.
@@ -202,20 +216,22 @@ class Conversation:
                     hint="Wait for the end event or cancel the turn first.",
                     code="turn_in_progress",
                 )
-            self._busy = True
-            self._cancelled = False
-            self._flag = CancelFlag()
-            self._state.update(state or {})
+            now = {**self._state, **_checked(state)}
             current = _Turn(
                 id=turn or f"{self.id}:{next(self._numbers)}",
                 line=line,
                 happening=happening,
-                state=dict(self._state),
+                state=now,
                 seed=seed,
                 timeline=self._mind.memory.timeline,
                 clock=TurnClock(),
             )
-        return _TurnEvents(self._events(current), self._abandon)
+            self._state = now
+            self._busy = True
+            self._cancelled = False
+            self._flag = CancelFlag()
+            self._events_now = weakref.ref(events := TurnEvents(self._events(current), self._abandon))
+        return events
 
     def _abandon(self) -> None:
         """A turn that was never listened to is over without a trace."""
@@ -240,16 +256,23 @@ class Conversation:
             else:
                 last = self._end(turn)
         finally:  # also when the listener left: what was said is kept
-            problem = self._keep(turn)
-            with self._condition:
-                self._busy = False
-                self._machine = None
-        if problem is not None:
+            try:
+                problem = self._keep(turn)
+            finally:
+                with self._condition:
+                    self._busy = False
+                    self._machine = None
+                    closed = self._closed
+                if closed:  # it was closed before this turn was over
+                    self._mind.backend.release(self.id)
+        if problem is not None and not isinstance(last, Failed):
             last = _failed(problem, turn.spoken)
         yield last
 
     def _run(self, turn: _Turn) -> Generator[Event, None, None]:
         mind = self._mind
+        if self._cancelled:  # before anybody listened
+            return
         definitions = self.npc.allowed(mind.definitions())
         offer = make_offer(definitions, turn.state, spelled=one_line)
         passages = self._recall(turn)
@@ -281,7 +304,8 @@ class Conversation:
             if self._cancelled:
                 turn.reason = "cancelled"
                 return
-            machine.next_round()
+            with self._condition:  # an answer counts, or is told that it comes too late
+                machine.next_round()
 
     def _generate(
         self, turn: _Turn, machine: TurnMachine, offer: Offer, rounds_left: int
@@ -294,6 +318,8 @@ class Conversation:
             self._flag = flag
             if self._cancelled:
                 flag.set()
+        turn.composed = self._composer.with_room_for(turn.composed, machine.messages)
+        turn.dropped = turn.composed.dropped
         request = Request(
             prompt=turn.composed.prompt(mind.template, machine.messages),
             sampling=self.npc.sampling(mind.sampling, turn.seed),
@@ -360,7 +386,7 @@ class Conversation:
             interlocutor=self.player,
             tags=self.npc.persona.knows,
             limit=self._mind.limits.passages,
-            without_turns=self._ids,  # what the prompt's history holds needs no recalling
+            without_turns=self._ids[self._composer.start :],  # what the prompt holds needs no recalling
         )
 
     def _compose(
@@ -383,21 +409,34 @@ class Conversation:
             if machine.generating:
                 machine.round_over(cancelled=True)
             answered = tuple(message for message in machine.messages if message.text)
-            if answered and answered[-1].role == "tool":
+            while answered and answered[-1].role == "tool":
                 answered = answered[:-1]
             if answered:
                 messages = (composed.user, *answered)
                 self._history.append(Past(messages, self._composer.tokens(messages)))
-        self._ids.append(turn.id)
+                self._ids.append(turn.id)
         try:
             self._remember(turn, answered)
         except NpcError as error:
             return error
+        except Exception as error:  # a defect of ours or of a store's: the game must go on
+            logger.exception("turn %s cannot be remembered", turn.id)
+            return NpcError(
+                f"The turn was not remembered: {type(error).__name__}: {error}",
+                hint="This is a defect; the log has the details. The conversation can go on.",
+                code="internal_error",
+            )
         return None
 
     def _remember(self, turn: _Turn, answered: Sequence[ChatMessage]) -> None:
         said = Said(
-            turn=turn.id, line=turn.line, happening=turn.happening, text=turn.spoken, reason=turn.reason
+            npc=self.npc.id,
+            player=self.player,
+            turn=turn.id,
+            line=turn.line,
+            happening=turn.happening,
+            text=turn.spoken,
+            reason=turn.reason,
         )
         sent = (turn.composed.user, *answered) if turn.composed and answered else ()
         self._mind.memory.append_turn(
@@ -405,15 +444,28 @@ class Conversation:
             self.npc.id,
             self.player,
             said.record(sent),
-            experiences=said.experiences(self.npc, self.player, self.id, turn.state),
+            experiences=said.experiences(self.npc.name, self.id, turn.state),
             timeline=turn.timeline,
         )
 
-    def _restored(self, turn: Mapping[str, Any]) -> Past:
-        messages = tuple(
-            ChatMessage.of(message["role"], str(message["text"])) for message in turn.get("messages", ())
-        )
-        return Past(messages, self._composer.tokens(messages))
+    def _restore(self, kept: Sequence[Mapping[str, Any]], room: int) -> None:
+        """Take up what memory has of the conversation: as much as a prompt may hold."""
+        for turn in reversed(kept):
+            who = str(turn.get("npc", self.npc.id)), str(turn.get("player", self.player))
+            if who != (self.npc.id, self.player):
+                raise WorldError(
+                    f"The conversation {self.id!r} is between {who[0]!r} and {who[1]!r}.",
+                    hint="Use another conversation id.",
+                    code="conversation_taken",
+                )
+            if not self._last_line and not turn.get("event"):
+                self._last_line = str(turn.get("line", ""))
+            if room > 0 and turn.get("messages"):
+                messages = tuple(ChatMessage.of(item["role"], str(item["text"])) for item in turn["messages"])
+                past = Past(messages, self._composer.tokens(messages))
+                self._history.insert(0, past)
+                self._ids.insert(0, str(turn.get("turn", "")))
+                room -= past.tokens
 
     def _end(self, turn: _Turn) -> End:
         return End(
@@ -426,30 +478,16 @@ class Conversation:
         )
 
 
-class _TurnEvents:
-    """A turn's events. A generator that was never advanced does not run its own clean-up; this does."""
-
-    def __init__(self, events: Generator[Event, None, None], abandon: Callable[[], None]) -> None:
-        self._events = events
-        self._abandon = abandon
-        self._begun = False
-
-    def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        self._begun = True
-        return next(self._events)
-
-    def close(self) -> None:
-        """Cancel the turn if it is not over. Idempotent."""
-        self._events.close()
-        if not self._begun:
-            self._begun = True
-            self._abandon()
-
-    def __del__(self) -> None:
-        self.close()
+def _checked(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if state is None:
+        return {}
+    if isinstance(cast(Any, state), Mapping) and all(isinstance(cast(Any, key), str) for key in state):
+        return state
+    raise TurnError(
+        "The state is not a mapping of names to values.",
+        hint='Send something like {"trust": 40, "nearby": ["well"]}.',
+        code="bad_state",
+    )
 
 
 _REASONS: dict[FinishReason, StopReason] = {"stop": "stop", "length": "length", "cancelled": "stop"}

@@ -53,7 +53,7 @@ class Npc:
         }
         for entry in (self.world.sampling, self.persona.sampling):
             chosen |= {name: value for name, value in _given(entry) if value is not None}
-        return Sampling(**chosen, seed=seed)
+        return Sampling(**chosen, seed=default.seed if seed is None else seed)
 
     def allowed(self, definitions: Iterable[ActionDefinition]) -> list[ActionDefinition]:
         """The actions that this character may use.

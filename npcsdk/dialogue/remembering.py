@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
-from npcsdk.dialogue.npc import Npc
 from npcsdk.memory.recall import Experience
 from npcsdk.prompt.templates import ChatMessage
 
@@ -30,6 +29,8 @@ def refers_back(line: str) -> bool:
 class Said:
     """One turn that is over: the player's line or the game's event, and what was said to it."""
 
+    npc: str
+    player: str
     turn: str
     line: str
     happening: str
@@ -42,6 +43,8 @@ class Said:
         ``sent`` are its messages as the model saw and sampled them, the user's first.
         """
         return {
+            "npc": self.npc,
+            "player": self.player,
             "turn": self.turn,
             "line": self.line,
             "event": self.happening,
@@ -50,10 +53,8 @@ class Said:
             "messages": [{"role": message.role, "text": message.text} for message in sent],
         }
 
-    def experiences(
-        self, npc: Npc, player: str, conversation: str, state: Mapping[str, Any]
-    ) -> list[Experience]:
-        """What the character remembers of it, as sentences that stand by themselves.
+    def experiences(self, name: str, conversation: str, state: Mapping[str, Any]) -> list[Experience]:
+        """What the character called ``name`` remembers of it, as sentences that stand by themselves.
 
         Game time is the state's ``game_time`` in seconds where the game sends it, else the wall clock.
         """
@@ -62,8 +63,8 @@ class Said:
 
         def lived(kind: Any, origin: Any, text: str) -> Experience:
             return Experience(
-                npc=npc.id,
-                interlocutor=player,
+                npc=self.npc,
+                interlocutor=self.player,
                 kind=kind,
                 text=text,
                 origin=origin,
@@ -75,7 +76,7 @@ class Said:
         if self.happening:
             made = [lived("event", "game", self.happening)]
         else:
-            made = [lived("turn", "player", f"{player} said: {self.line.strip()}")]
+            made = [lived("turn", "player", f"{self.player} said: {self.line.strip()}")]
         if self.text:
-            made.append(lived("turn", "npc", f"{npc.name} said: {self.text}"))
+            made.append(lived("turn", "npc", f"{name} said: {self.text}"))
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -16,7 +16,7 @@ from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
 from npcsdk.backends.registry import load, resolve
 from npcsdk.dialogue.conversation import Conversation, Limits, Mind
 from npcsdk.dialogue.npc import Npc, definition_of_entry
-from npcsdk.errors import WorldError
+from npcsdk.errors import ModelError, WorldError
 from npcsdk.memory.recall import Memory
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
@@ -154,12 +154,25 @@ def open_world(
     stored = Memory.open(memory, definition.lore)
     try:
         backend = load(source)
+        try:
+            world = World(definition, backend, stored, source)
+        except BaseException:
+            backend.close()
+            raise
     except BaseException:
         stored.close()
         raise
     logger.info("world %s with model %s (%s)", definition.name, source.name, source.why)
-    return World(definition, backend, stored, source)
+    return world
 
 
 def _sampling(options: Any) -> Sampling:
-    return Sampling(**cast("dict[str, Any]", options)) if isinstance(options, Mapping) else Sampling()
+    given = cast("dict[str, Any]", options) if isinstance(options, Mapping) else {}
+    known = [one.name for one in fields(Sampling)]
+    if options is not None and (not isinstance(options, Mapping) or not given.keys() <= set(known)):
+        raise ModelError(
+            f"The option `sampling` cannot be {options!r}.",
+            hint=f"Give a mapping with some of {', '.join(known)}.",
+            code="bad_option",
+        )
+    return Sampling(**given)

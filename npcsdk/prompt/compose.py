@@ -6,21 +6,23 @@ turn costs the measuring of what is new, and the stable part of the prompt stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from npcsdk.backends.base import Prompt
+from npcsdk.backends.base import Prompt, Segment
 from npcsdk.errors import PromptTooLong, TurnError
 from npcsdk.events import Dropped
 from npcsdk.prompt.budget import Shares, first_turn, fit
 from npcsdk.prompt.build import Section, assemble, system_text, user_message
 from npcsdk.prompt.templates import ChatMessage, Template
+from npcsdk.prompt.templates.base import merged
+from npcsdk.prompt.untrusted import neutralise, one_line
 
 __all__ = ["Composed", "Composer", "Past", "Stable"]
 
-_PER_MESSAGE = 4
-"""Tokens allowed for a message's own spelling (role word, control token, line ends) on top of its text."""
+_CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")  # one token each, in control text
 
 
 @dataclass(slots=True)
@@ -43,14 +45,18 @@ class Stable:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A turn's prompt, the user's message in it, the passages that fitted, and what did not fit."""
+    """A turn's prompt, the user's message in it, the passages that fitted, and what did not fit.
+
+    ``tokens`` is all of it, ``trimmed`` says whether history was cut for it.
+    """
 
     stable: Stable
     user: ChatMessage
-    past: tuple[ChatMessage, ...]
+    history: tuple[Past, ...]
     system_contexts: tuple[str, ...]
     kept_passages: tuple[int, ...]
     trimmed: bool
+    tokens: int
     dropped: tuple[Dropped, ...] = field(default=())
 
     def prompt(self, template: Template, added: Sequence[ChatMessage] = ()) -> Prompt:
@@ -59,7 +65,7 @@ class Composed:
             template,
             system=self.stable.system,
             tools=self.stable.tools,
-            messages=[*self.past, self.user, *added],
+            messages=[*(message for past in self.history for message in past.messages), self.user, *added],
             system_contexts=self.system_contexts,
         )
 
@@ -87,16 +93,27 @@ class Composer:
         self._start = 0
         self._stable: tuple[tuple[Section, ...], tuple[Mapping[str, Any], ...], Stable] | None = None
 
-    def tokens(self, messages: Sequence[ChatMessage]) -> int:
-        """What messages take in a prompt; sampled text is counted by its ids."""
-        return sum(
-            _PER_MESSAGE
-            + sum(
-                len(segment.ids) if segment.ids is not None else self._count(segment.text)
-                for segment in message.segments
-            )
-            for message in messages
-        )
+    @property
+    def start(self) -> int:
+        """The first turn of the history that stands in the prompt."""
+        return self._start
+
+    def tokens(self, messages: Iterable[ChatMessage]) -> int:
+        """What messages take in a prompt, their own spelling included; sampled text is counted by its ids."""
+        return sum(self._measure(self._template.message(message)) for message in messages)
+
+    def _measure(self, segments: Sequence[Segment]) -> int:
+        """Tokens of a part of a prompt that begins with a control token, or ends before one."""
+        total = 0
+        for segment in merged(segments):
+            if segment.ids is not None:
+                total += len(segment.ids)
+            elif segment.control:
+                rest = _CONTROL.sub("", segment.text)
+                total += len(_CONTROL.findall(segment.text)) + (self._count(rest) if rest else 0)
+            else:
+                total += self._count(segment.text)
+        return total
 
     def check_line(self, line: str) -> None:
         """Refuse a line that could never fit.
@@ -106,7 +123,7 @@ class Composer:
         """
         room = int(self._shares.prompt * (1 - self._shares.system))
         # Four bytes a token is more than any tokenizer reaches on text worth reading: no need to encode a novel.
-        tokens = self._count(line) if len(line) <= room * 64 else len(line) // 4
+        tokens = self._count(neutralise(line)) if len(line) <= room * 64 else len(line) // 4
         if tokens > room:
             raise TurnError(
                 f"The line takes {tokens} tokens, and {room} are left for it in a window of {self._shares.window}.",
@@ -124,7 +141,7 @@ class Composer:
         if self._stable is not None and self._stable[:2] == key:
             return self._stable[2]
         sizes = [self._count(section.text) + 1 for section in sections]
-        tool_tokens = sum(self._count(str(tool)) + 8 for tool in tools)
+        tool_tokens = self._measure(self._template.head("", tools, ()))
         core = sum(size for size, section in zip(sizes, sections, strict=True) if section.rank == 0)
         room = int(self._shares.prompt * self._shares.system) - core - tool_tokens
         if core + tool_tokens > self._shares.prompt - self._shares.prompt // 8:
@@ -141,8 +158,9 @@ class Composer:
         dropped = tuple(
             Dropped(what=f"persona:{sections[i].name}", tokens=sizes[i]) for i in order if not kept[i]
         )
-        tokens = tool_tokens + sum(size for i, size in enumerate(sizes) if kept.get(i, True))
-        value = Stable(system_text(chosen), tuple(tools), tokens, dropped)
+        system = system_text(chosen)
+        tokens = self._measure(self._template.head(system, tools, ()))
+        value = Stable(system, tuple(tools), tokens, dropped)
         self._stable = (*key, value)
         return value
 
@@ -164,43 +182,65 @@ class Composer:
         Raises:
             PromptTooLong: the line and the state do not fit beside the character's core text.
         """
-        sizes = [self._count(text) + 8 for _, text in passages]
-        room = int(self._shares.prompt * self._shares.passages)
-        fixed = (
-            stable.tokens + self._count(line) + sum(self._count(text) + 8 for text in now) + 3 * _PER_MESSAGE
-        )
-        room = min(room, self._shares.prompt - fixed)
+        sizes = [self._count(self._template.context(one_line(text))) + 1 for _, text in passages]
+        reply = self._measure(self._template.reply())
+        fixed = stable.tokens + self.tokens([self._user(now, line)]) + reply
+        room = min(int(self._shares.prompt * self._shares.passages), self._shares.prompt - fixed)
         if room < 0:
             raise PromptTooLong(
                 f"The prompt takes {fixed} tokens without any memory, and {self._shares.prompt} of the window of "
                 f"{self._shares.window} may be used.",
                 hint="Send fewer targets in the state, shorten the line or the persona.",
             )
-        kept = fit(sizes, room)
-        chosen = tuple(i for i, keep in enumerate(kept) if keep)
-        dropped = list(stable.dropped)
-        dropped += [
-            Dropped(what=f"passage:{passages[i][0]}", tokens=sizes[i])
-            for i, keep in enumerate(kept)
-            if not keep
+        chosen = [i for i, keep in enumerate(fit(sizes, room)) if keep]
+        while True:  # a tokenizer may need a token more for texts side by side than for each alone
+            texts = [passages[i][1] for i in chosen]
+            system_contexts = tuple(texts) if self._in_system else ()
+            user = self._user([*([] if self._in_system else texts), *now], line)
+            head = stable.tokens
+            if system_contexts:
+                contexts = [one_line(text) for text in texts]
+                head = self._measure(self._template.head(stable.system, stable.tools, contexts))
+            fixed = head + self.tokens([user]) + reply
+            if fixed <= self._shares.prompt or not chosen:
+                break
+            del chosen[-1]
+        dropped = [
+            *stable.dropped,
+            *(
+                Dropped(what=f"passage:{source}", tokens=sizes[i])
+                for i, (source, _) in enumerate(passages)
+                if i not in chosen
+            ),
         ]
-        room = self._shares.prompt - fixed - sum(sizes[i] for i in chosen)
-        start = first_turn([past.tokens for past in history], self._start, room, self._shares.low_water)
-        trimmed = start != self._start
-        if trimmed:
-            lost = history[self._start : start]
-            dropped.append(
-                Dropped(what=f"history:{len(lost)} turns", tokens=sum(past.tokens for past in lost))
-            )
-        self._start = start
-        texts = [passages[i][1] for i in chosen]
-        in_turn = [*([] if self._in_system else texts), *now]
-        return Composed(
+        composed = Composed(
             stable=stable,
-            user=ChatMessage.of("user", user_message(self._template, in_turn, line)),
-            past=tuple(message for past in history[start:] for message in past.messages),
-            system_contexts=tuple(texts) if self._in_system else (),
-            kept_passages=chosen,
-            trimmed=trimmed,
+            user=user,
+            history=tuple(history[self._start :]),
+            system_contexts=system_contexts,
+            kept_passages=tuple(chosen),
+            trimmed=False,
+            tokens=fixed + sum(past.tokens for past in history[self._start :]),
             dropped=tuple(dropped),
         )
+        return self.with_room_for(composed, ())
+
+    def with_room_for(self, composed: Composed, added: Sequence[ChatMessage]) -> Composed:
+        """The same prompt, with history trimmed if it would not fit together with the turn's own messages."""
+        sizes = [past.tokens for past in composed.history]
+        room = self._shares.prompt - (composed.tokens - sum(sizes)) - self.tokens(added)
+        lost = first_turn(sizes, 0, room, self._shares.low_water)
+        if not lost:
+            return composed
+        self._start += lost
+        tokens = sum(sizes[:lost])
+        return replace(
+            composed,
+            history=composed.history[lost:],
+            trimmed=True,
+            tokens=composed.tokens - tokens,
+            dropped=(*composed.dropped, Dropped(what=f"history:{lost} turns", tokens=tokens)),
+        )
+
+    def _user(self, contexts: Sequence[str], line: str) -> ChatMessage:
+        return ChatMessage.of("user", user_message(self._template, contexts, line))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_only_control", "neutralise", "one_line"]
+__all__ = ["is_only_control", "neutralise", "one_line", "scrubbed"]
 
 # "<" and its full-width forms (which some tokenizers normalise to it), before anything that can begin a tag, or last
 # in the field, where our own text might complete one.
@@ -29,8 +29,13 @@ def neutralise(text: str) -> str:
     Ordinary text stays as it is, also ``a < b`` and ``<3``.
     """
     text = _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _HALVES.sub("\ufffd", text)
+    text = scrubbed(text)
     return _BRACKET.sub("\u2045", _ANGLE.sub("\u2039", text))
+
+
+def scrubbed(text: str) -> str:
+    """``text`` with U+FFFD for every half of a surrogate pair: something that can be encoded."""
+    return _HALVES.sub("\ufffd", text)
 
 
 def one_line(text: str) -> str:
