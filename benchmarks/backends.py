@@ -74,9 +74,11 @@ class Pair:
         params = og.GeneratorParams(self.model)
         params.set_search_options(max_length=self.backend.capabilities.context_length, do_sample=False)
         self.raw: Any = og.Generator(self.model, params)
+        self.fed = 0
 
     def feed(self, length: int) -> None:
         """Give the bare runtime a cache of ``length`` tokens."""
+        self.fed = length
         self.raw.rewind_to(0)
         self.raw.append_tokens(np.random.default_rng(0).integers(10, 3000, length, dtype=np.int32))
         self.raw.get_logits()
@@ -137,34 +139,8 @@ def _decode(pair: Pair, name: str, setting: Setting, bar: float) -> Iterator[Row
     constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=_tools(8, 20))
 
     plain = Request(prompt=prompt, sampling=replace(sampling, seed=seed), session="decode")
-    requests = {"ours": plain, "held": replace(plain, constraint=constraint)}
-    pair.feed(500)
-    times: dict[str, list[float]] = {"ours": [], "bare": [], "held": []}
-    for round_ in range(setting.rounds(12)):
-        running = {side: pair.backend.generate(request) for side, request in requests.items()}
-        for generation in running.values():
-            next(generation)  # type: ignore[call-overload]
-        sampler = Sampler(plain.sampling)
-        pair.raw.rewind_to(499)
-        pair.raw.append_tokens([100])
-        token = sampler.pick(pair.raw.get_logits()[0, -1])
-        # Token by token, in changing order: what disturbs the machine disturbs all sides alike.
-        order = ["ours", "bare", "held"] if round_ % 2 else ["held", "bare", "ours"]
-        for _ in range(REPLY - 8):
-            for side in order:
-                started = time.perf_counter()
-                if side == "bare":
-                    pair.raw.append_tokens([token])
-                    token = sampler.pick(pair.raw.get_logits()[0, -1])
-                    times[side].append(time.perf_counter() - started)
-                else:
-                    piece = next(running[side], None)  # type: ignore[call-overload]
-                    took = time.perf_counter() - started
-                    if isinstance(piece, Piece) and len(piece.ids) == 1:
-                        times[side].append(took)
-        for generation in running.values():
-            generation.close()  # type: ignore[attr-defined]
-    ours, floor, constrained = (median(times[side]) for side in ("ours", "bare", "held"))
+    pair.feed(_consume(pair.backend, plain).usage.prompt_tokens)
+    ours, floor, count = _steps(pair, plain, setting.rounds(12))
     yield Row(
         what=f"decode, {name}",
         measured=1 / ours,
@@ -173,16 +149,48 @@ def _decode(pair: Pair, name: str, setting: Setting, bar: float) -> Iterator[Row
         bar=bar,
         better="higher",
         note=f"floor: a bare loop with the same sampler; {(ours - floor) * 1000:.3f} ms a token of our own; "
-        f"medians of {len(times['ours'])} tokens",
+        f"medians of {count} tokens",
     )
+    ours, floor, count = _steps(pair, replace(plain, constraint=constraint), setting.rounds(12))
     yield Row(
         what=f"decode under a constraint of 8 actions, {name}",
-        measured=1 / constrained,
+        measured=1 / ours,
         floor=1 / floor,
         unit="tok/s",
         better="higher",
-        note=f"floor: the bare loop without one; {(constrained - floor) * 1000:.3f} ms a token of our own",
+        note=f"floor: the bare loop without one; {(ours - floor) * 1000:.3f} ms a token of our own",
     )
+
+
+def _steps(pair: Pair, request: Request, rounds: int) -> tuple[float, float, int]:
+    """Median seconds of a token through the backend and in a bare loop, and how many were measured.
+
+    They go token by token in changing order, so that what disturbs the machine disturbs both alike.
+    """
+    ours: list[float] = []
+    floor: list[float] = []
+    clock = time.perf_counter
+    for _ in range(rounds):
+        generation = pair.backend.generate(request)
+        next(iter(generation))
+        sampler = Sampler(request.sampling)
+        pair.raw.rewind_to(pair.fed - 1)
+        pair.raw.append_tokens([100])
+        token = sampler.pick(pair.raw.get_logits()[0, -1])
+        for step in range(2 * (REPLY - 8)):
+            if step % 4 in (0, 3):
+                started = clock()
+                pair.raw.append_tokens([token])
+                token = sampler.pick(pair.raw.get_logits()[0, -1])
+                floor.append(clock() - started)
+            else:
+                started = clock()
+                piece = next(generation, None)  # type: ignore[call-overload]
+                took = clock() - started
+                if isinstance(piece, Piece) and len(piece.ids) == 1:
+                    ours.append(took)
+        generation.close()  # type: ignore[attr-defined]
+    return median(ours), median(floor), min(len(ours), len(floor))
 
 
 def _constraints(pair: Pair) -> Iterator[Row]:
@@ -214,14 +222,19 @@ def _constraints(pair: Pair) -> Iterator[Row]:
 def _memory(pair: Pair) -> Row:
     """What sessions cost the process, against what the pool counts for them."""
     prompt = _prompt(pair.backend, 200)
-    before, counted = _resident(), pair.backend.memory_bytes()
-    for number in range(4):
-        _consume(
-            pair.backend, Request(prompt=prompt, sampling=Sampling(max_tokens=1), session=f"idle {number}")
-        )
-    grown, counted = _resident() - before, pair.backend.memory_bytes() - counted
-    for number in range(4):
-        pair.backend.release(f"idle {number}")
+    for session in ("warm", "decode"):
+        pair.backend.release(session)
+    sessions = iter(f"idle {number}" for number in range(2 + IDLE))
+
+    def fill(count: int) -> tuple[int, int]:
+        before, counted = _resident(), pair.backend.memory_bytes()
+        for _ in range(count):
+            request = Request(prompt=prompt, sampling=Sampling(max_tokens=4), session=next(sessions))
+            _consume(pair.backend, request)
+        return _resident() - before, pair.backend.memory_bytes() - counted
+
+    fill(2)  # These take what the releases left, and the runtime's own buffers grow.
+    grown, counted = fill(IDLE)
     return Row(
         what="memory of an idle session beyond its counted cache",
         measured=max(0.0, (grown - counted) / IDLE / 2**20),
@@ -275,12 +288,12 @@ def _prompt(backend: Backend, tokens: int) -> Prompt:
 
 
 def _longer(backend: Backend, base: Prompt, number: int) -> Prompt:
-    """``base`` and a next turn of about `NEW` tokens, another one for each ``number``."""
-    line = f"{number}"
-    while backend.count(f"fine.\nUser\n{line}\nAssistant\n") < NEW - 3:
+    """``base`` and a next turn of `NEW` tokens, which differs from its first word on for each ``number``."""
+    reply, line = f"{TALK[number % len(TALK)]} {number} is fine.", ""
+    while backend.count(reply) + backend.count(f"\nUser\n{line}\nAssistant\n") < NEW - 2:
         line += f" {TALK[(number + len(line)) % len(TALK)]}"
     more = (
-        Segment("fine."),
+        Segment(reply),
         Segment("\n<extra_id_1>User\n", control=True),
         Segment(line),
         Segment("\n<extra_id_1>Assistant\n", control=True),

@@ -58,7 +58,9 @@ def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4"
     """
     out = cache / f"{shape.name}-{precision}"
     done = out / "shape.json"
-    wanted = json.dumps({**asdict(shape), "tokenizer": (tokenizer / "tokenizer.json").stat().st_size})
+    wanted = json.dumps(
+        {"recipe": 2, **asdict(shape), "tokenizer": (tokenizer / "tokenizer.json").stat().st_size}
+    )
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return out
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -90,7 +92,8 @@ def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4"
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, source / name)
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(out)]
-    command += ["-p", precision, "-e", "cpu", "-c", str(out / "cache"), "--extra_options", "hf_token=false"]
+    command += ["-p", precision, "-e", "cpu", "-c", str(out / "cache"), "--extra_options"]
+    command += ["hf_token=false", "prune_lm_head=true"]
     env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if result.returncode:

@@ -197,6 +197,8 @@ class ModelSource:
 
     ``prompt_format`` names a file of `npcsdk.prompt.templates`, ``tool_format`` one of
     `npcsdk.actions.formats`. ``options`` go to the backend as they are (device, cache budget, ...).
+    ``chat_template`` is the model's own, in Jinja, where ``prompt_format`` is "jinja"; ``tokens`` are the special
+    tokens that its files name (``bos_token``, ``eos_token``, ...).
     """
 
     name: str
@@ -207,6 +209,8 @@ class ModelSource:
     context_length: int = 4096
     why: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    chat_template: str = ""
+    tokens: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Backend(ABC):

@@ -55,7 +55,7 @@ class TextEncoding:
         self._splitter = _splitter(markers.values())
         self._prefix = _dummy_prefix(tokenizer)
         self._bytes = _token_bytes(tokenizer, markers, self.vocabulary)
-        self._encode_run = lru_cache(maxsize=256)(self._encode_run_uncached)
+        self._encode_run = lru_cache(maxsize=512)(self._encode_run_uncached)
 
     @classmethod
     def from_file(cls, path: Path, *, vocabulary: int | None = None) -> TextEncoding:

@@ -110,7 +110,7 @@ class _Cache:
         else:
             self._generator.append_tokens(np.array(ids, dtype=np.int32))
         logits: Any = self._generator.get_logits()
-        return logits[0, -1]
+        return np.asarray(logits[0, -1], dtype=np.float32)
 
     def rewind(self, length: int) -> None:
         self._generator.rewind_to(length)

@@ -1,8 +1,8 @@
 """How the next token is chosen from logits. Pure numpy, fast at a vocabulary of 256,000.
 
-The order is that of transformers: repetition penalty, temperature, top-k, top-p. Which tokens are legal is
-asked for candidates only, and only a candidate that is illegal makes us mask the whole vocabulary; the
-outcome is the same as that of masking first.
+The order is that of transformers: repetition penalty, temperature, top-k, top-p. On a large vocabulary, which
+tokens are legal is asked for candidates only, and only a candidate that is illegal makes us mask the whole
+vocabulary; the outcome is the same as that of masking first.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ class Sampler:
 
     def _draw(self, logits: Logits, legal: Bitmask | None) -> int:
         limit = self._top_k
-        if not 0 < limit < logits.size:
-            if legal is not None:
-                logits, legal = mask_logits(logits, legal), None
+        wide = not 0 < limit < logits.size
+        if legal is not None and (wide or logits.size <= _SMALL):
+            logits, legal = mask_logits(logits, legal), None
+        if wide:
             return self._draw_wide(logits)
         chosen = largest(logits, limit)
         if legal is not None and not ((legal[chosen >> 5] >> (chosen & 31)) & 1).all():

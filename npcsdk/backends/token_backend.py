@@ -38,7 +38,12 @@ from npcsdk.errors import BackendError, NpcError, PromptTooLong
 __all__ = ["TokenBackend", "TokenCache", "TokenRuntime", "common_prefix"]
 
 _WAIT_S = 30.0
-_PIECE_LIMITS = (8, 1024)
+# Fewer tokens than 32 at once cost nearly as much as 32 (the matrices are read all the same), so that is the smallest
+# piece as long as it takes no more than a quarter of a second.
+_PIECE_TOKENS = (8, 32, 1024)
+_PIECE_LONGEST_S = 0.25
+# Many models compute logits for every token of a piece and not for the last one only.
+_LOGITS_BYTES = 64 << 20
 
 
 class TokenCache(Protocol):
@@ -293,14 +298,16 @@ class TokenBackend(Backend):
         return np.array(banned, dtype=np.intp) if banned else None
 
     def _piece(self, left: int) -> int:
-        """How many tokens to compute next. A rest of half a piece goes along."""
-        low, high = _PIECE_LIMITS
-        size = int(self._tokens_per_s * self._piece_s) if self._tokens_per_s else 32
-        size = max(low, min(size, high))
-        return left if left <= size * 3 // 2 else size
+        """How many tokens to compute next. A rest of up to two pieces goes at once."""
+        least, efficient, most = _PIECE_TOKENS
+        most = min(most, max(efficient, _LOGITS_BYTES // (4 * self._vocabulary)))
+        rate = self._tokens_per_s or efficient / self._piece_s
+        size = min(int(rate * self._piece_s), most)
+        size = max(size, least, min(efficient, int(rate * _PIECE_LONGEST_S)))
+        return left if left <= min(size * 2, most) else size
 
     def _measure(self, count: int, took: float) -> None:
-        if count >= _PIECE_LIMITS[0] and took > 0:
+        if count >= _PIECE_TOKENS[0] and took > 0:
             now = count / took
             self._tokens_per_s = now if not self._tokens_per_s else 0.7 * self._tokens_per_s + 0.3 * now
 
