@@ -17,12 +17,12 @@ import manners
 import toolbox
 import worlds
 from lexicon import PROFESSION, Lexicon
+from phrases import words
 from render import Conversation, call
-from skills import Talk, make_state, noise
+from skills import REACT, Talk, make_state, noise
 
 FOLDER = Path(__file__).parent / "corpus"
-KNOWN = set("name place town item n price direction profession creature day faction color drink food me myrole player thing".split())
-REACT = "(You noticed this. Say something.)"
+KNOWN = set(words("SLOTS"))
 CALL = re.compile(r"<<\s*([\w.-]+)\s*(.*?)\s*>>")
 ARGUMENT = re.compile(r'([\w-]+)\s*=\s*("(?:[^"]*)"|[^\s>]+)')
 
@@ -147,7 +147,13 @@ class Slots:
                     arguments[key] = toolbox.bare(self.filler.fill(value))
                 else:
                     value = self.filler.fill(value)
-                    arguments[key] = value == "true" if value in ("true", "false") else int(value) if value.lstrip("-").isdigit() else value
+                    arguments[key] = (
+                        value == "true"
+                        if value in ("true", "false")
+                        else int(value)
+                        if value.lstrip("-").isdigit()
+                        else value
+                    )
             return call(m[1], arguments)
 
         head, n = "", 0
@@ -169,7 +175,12 @@ def play(t: Talk, block: Block, slots: Slots, extra: bool = True) -> None:
     r = t.rng
     for k, step in enumerate(block.steps):
         rows = [slots.fill(c) for c in step.contexts]
-        if extra and block.kind not in ("after_result",) and not any(c.startswith("Now:") for c in rows) and r.random() < 0.4:
+        if (
+            extra
+            and block.kind not in ("after_result",)
+            and not any(c.startswith("Now:") for c in rows)
+            and r.random() < 0.4
+        ):
             more = noise(t)
             rows += more
             r.shuffle(rows)
@@ -198,7 +209,9 @@ def start(lex: Lexicon, tools: bool) -> tuple[Talk, Block]:
     block = r.choice(book())
     given = {"me": lex.person(), "player": lex.invented()}
     slots = Slots(lex, given)
-    says = [s for s in block.says if s.startswith("role:")] or ["role: " + r.choice(["a", "the"]) + " " + lex.c(PROFESSION)]
+    says = [s for s in block.says if s.startswith("role:")] or [
+        "role: " + r.choice(["a", "the"]) + " " + lex.c(PROFESSION)
+    ]
     slots.filler.values["myrole"] = "the " + lex.c(PROFESSION)
     given["myrole"] = slots.filler.values["myrole"] = slots.fill(says[0]).partition(":")[2].strip()
     says = [slots.fill(s) for s in [says[0], *(s for s in block.says if not s.startswith("role:"))]]

@@ -10,22 +10,16 @@ import facts as F
 import toolbox
 import worlds
 from lexicon import CREATURE, Lexicon
+from phrases import words
 from render import Conversation, call
 from skills import Talk, answer, contexts_for, dress, make_state
 
-POLITE = """{q} / {q} / {q} / {q} / {q} / please {q} / {q} please / {q}, please / could you {q} / can you {q} / would you {q} / hey, {q} / i want you to {q} /
-friend, {q} / {q}, will you / now {q} / {q}, quickly / ok, {q} / i beg you, {q} / {q} if you can""".replace("\n", " ").split(" / ")
-IMPERATIVE = ("open close shut lock give hand sell buy follow come wait stay attack kill fight strike point show take lead guide bring go walk run ring play sing "
-              "brew make mix tell send call fetch fix repair mend forge heal treat cure light look examine check search serve pour cook pay lend throw toss drop cast use guard keep "
-              "protect mark put saddle get move teach report write hide deliver wake plant sow dig paint meet name set turn scan steer jump free release find hold slay hunt unlock let").split()
-NO_TOOL = """I cannot do that.|That is not something I can do.|I can't do that here.|No, I can't do that.|That I cannot do for you.|I'm not able to do that.|I don't do that.|
-You will have to do that without me.|That is beyond me.|I have no way to do that.""".replace("\n", "").split("|")
-REASONS = """the {i} is broken|it is too dark|it is locked|no {i}s left|the {sc} is stuck|not enough {k2}|{p} is not here|it is too far|the key is missing|it is already done|
-you have no money|the {cr} is in the way|nobody answered|the road is blocked|it is too heavy|the price is too low|out of {food}|{p} does not want to|the hour is wrong|the {col} lamp is out|
-only {n} coins left|all rooms are taken|{p} is asleep|it is raining|the {k} is closed""".replace("\n", "").split("|")
-TEXTS = """The {sc} is open.|{p} will come at {day}.|You find a {i} and {n} coins.|{p} is {d}.|There are {n} {i}s left.|It costs {pr}.|{p} says no.|{p} nods.|The {i} is yours.|
-Nothing is there.|A {cr} looks back.|It is {col} now.|{n} coins were paid.|They arrive on {day}.|The {i} breaks.|{p} lost, you won {n}.|You hear a {cr} {d}.|The {k} is empty.""".replace("\n", "").split("|")
-KEYS = "gold price count left coins hours distance stock health level days weight score guests miles".split()
+POLITE = words("POLITE")
+IMPERATIVE = words("IMPERATIVE")
+NO_TOOL = words("NO_TOOL")
+REASONS = words("REASONS")
+TEXTS = words("TEXTS")
+KEYS = words("KEYS")
 
 
 def ask(rng: random.Random, line: str) -> str:
@@ -34,7 +28,9 @@ def ask(rng: random.Random, line: str) -> str:
         line = rng.choice(POLITE).strip().format(q=line)
     r = rng.random()
     if r < 0.35:
-        line = F.upper(line) + ("" if line[-1] in "?!." else "." if first in IMPERATIVE or rng.random() < 0.5 else "?")
+        line = F.upper(line) + (
+            "" if line[-1] in "?!." else "." if first in IMPERATIVE or rng.random() < 0.5 else "?"
+        )
     elif r < 0.45 and line[-1] not in "?!.":
         line += "!"
     elif r < 0.55 and line[-1] not in "?!.":
@@ -47,7 +43,12 @@ def offer(lex: Lexicon, n: int) -> list[toolbox.Tool]:
     tools: list[toolbox.Tool] = []
     while len(tools) < n:
         tool = toolbox.invent(lex)
-        if all(tool.name != t.name and tool.deed.names[0].split("_")[0] != t.deed.names[0].split("_")[0] and not set(tool.deed.names) & set(t.deed.names) for t in tools):
+        if all(
+            tool.name != t.name
+            and tool.deed.names[0].split("_")[0] != t.deed.names[0].split("_")[0]
+            and not set(tool.deed.names) & set(t.deed.names)
+            for t in tools
+        ):
             tools.append(tool)
     return tools
 
@@ -69,7 +70,11 @@ def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False) -> str:
     near = nearby(t)
     people = [x for x in near if x[:1].isupper()]
     kinds = {p.kind for p in tool.deed.params}
-    fits = people if "p" in kinds else [x for x in near if x not in people and (x.split()[-1] in CREATURE) == ("cr" in kinds)]
+    fits = (
+        people
+        if "p" in kinds
+        else [x for x in near if x not in people and (x.split()[-1] in CREATURE) == ("cr" in kinds)]
+    )
     req = toolbox.request(t.lex, tool, fits)
     new = [x for x in req.nearby if x not in near]
     if new and (t.state or r.random() < 0.8):
@@ -105,11 +110,15 @@ def result_turn(t: Talk, tool: toolbox.Tool, req: toolbox.Request) -> None:
             t.conv.result(r.choice([d, f"{item} is {d}.", json.dumps({"place": d})]))
             body = f"{item} is {d}."
         elif tool.deed.names[0] == "check_stock":
-            t.conv.result(r.choice([n, json.dumps({"count": int(n)}), json.dumps({"stock": int(n)}), f"{n} left"]))
+            t.conv.result(
+                r.choice([n, json.dumps({"count": int(n)}), json.dumps({"stock": int(n)}), f"{n} left"])
+            )
             body = r.choice([f"There are {n} left.", f"I have {n} of them.", f"{n}."])
         else:
             coin = r.choice(["silver", "gold", "coins"])
-            t.conv.result(r.choice([f"{n} {coin}", json.dumps({"price": f"{n} {coin}"}), f"{item}: {n} {coin}"]))
+            t.conv.result(
+                r.choice([f"{n} {coin}", json.dumps({"price": f"{n} {coin}"}), f"{item}: {n} {coin}"])
+            )
             body = r.choice([f"The {item} costs {n} {coin}.", f"{n} {coin}.", f"That is {n} {coin}."])
         t.conv.says(dress(t, body, 0.7))
     elif k < 0.4:
@@ -118,7 +127,15 @@ def result_turn(t: Talk, tool: toolbox.Tool, req: toolbox.Request) -> None:
     elif k < 0.65:
         why = f.fill(r.choice(REASONS))
         t.conv.result("failed: " + why)
-        t.conv.says(r.choice([f"{t.me.voice('fail', r)} {F.upper(why)}.", f"{F.upper(why)}.", f"{t.me.voice('fail', r)} {F.upper(why)}, it seems."]))
+        t.conv.says(
+            r.choice(
+                [
+                    f"{t.me.voice('fail', r)} {F.upper(why)}.",
+                    f"{F.upper(why)}.",
+                    f"{t.me.voice('fail', r)} {F.upper(why)}, it seems.",
+                ]
+            )
+        )
     elif k < 0.7:
         t.conv.result("no answer")
         t.conv.says(r.choice([t.me.voice("fail", r), "Nothing happens. " + t.me.voice("fail", r)]))
@@ -129,7 +146,16 @@ def result_turn(t: Talk, tool: toolbox.Tool, req: toolbox.Request) -> None:
     else:
         pairs = {key: int(t.lex.number()) for key in r.sample(KEYS, r.choice([1, 1, 2]))}
         t.conv.result(json.dumps(pairs))
-        t.conv.says(dress(t, " ".join(f"The {key} is {n}." if not key.endswith("s") else f"That makes {n} {key}." for key, n in pairs.items()), 0.7))
+        t.conv.says(
+            dress(
+                t,
+                " ".join(
+                    f"The {key} is {n}." if not key.endswith("s") else f"That makes {n} {key}."
+                    for key, n in pairs.items()
+                ),
+                0.7,
+            )
+        )
 
 
 def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
@@ -139,12 +165,23 @@ def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
     stems = {w.split("_")[0] for w in taken}
     for _ in range(50):
         other = toolbox.invent(t.lex)
-        if not ({*other.deed.names, other.name} & taken) and not ({n.split("_")[0] for n in other.deed.names} & stems):
+        if not ({*other.deed.names, other.name} & taken) and not (
+            {n.split("_")[0] for n in other.deed.names} & stems
+        ):
             break
     req = toolbox.request(t.lex, other, [])
     rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0] + t.now()
     t.conv.user(ask(r, req.line), rows)
-    t.conv.says(r.choice([t.me.voice("no", r), r.choice(NO_TOOL), r.choice(NO_TOOL) + " " + t.me.voice("post", r), t.me.voice("no", r) + " " + r.choice(NO_TOOL)]).strip())
+    t.conv.says(
+        r.choice(
+            [
+                t.me.voice("no", r),
+                r.choice(NO_TOOL),
+                r.choice(NO_TOOL) + " " + t.me.voice("post", r),
+                t.me.voice("no", r) + " " + r.choice(NO_TOOL),
+            ]
+        ).strip()
+    )
 
 
 def look_turn(t: Talk) -> None:
@@ -156,8 +193,14 @@ def look_turn(t: Talk) -> None:
     key = r.choice(list(t.state))
     value = t.state[key]
     q, a = {
-        "place": ("where are we / what is this place / where am i / do you know where we are", f"We are at {value}."),
-        "nearby": ("what do you see / what is near / what is around here / what is nearby", f"I see {value}."),
+        "place": (
+            "where are we / what is this place / where am i / do you know where we are",
+            f"We are at {value}.",
+        ),
+        "nearby": (
+            "what do you see / what is near / what is around here / what is nearby",
+            f"I see {value}.",
+        ),
         "time": ("what time is it / is it late / how late is it", f"It is {value}."),
         "weather": ("how is the weather / what is the weather like", f"The weather: {value}."),
         "mood": ("how do you feel / what's your mood / how are you", f"I am {value}."),

@@ -19,7 +19,10 @@ from tokenizer import EOS
 from tokenizers import Tokenizer
 
 Case = tuple[str, Conversation, str, Callable[[str], bool]]
-UNKNOWN = re.compile(r"n't know|not know|no idea|never heard|know nothing|cannot say|can't say|no knowledge|couldn't say|know less", re.I)
+UNKNOWN = re.compile(
+    r"n't know|not know|no idea|never heard|know nothing|cannot say|can't say|no knowledge|couldn't say|know less",
+    re.I,
+)
 
 
 def _plain(s: str) -> str:

@@ -62,7 +62,9 @@ def write_onnx(hf: Path, out: Path, precision: str = "int4", **options: str) -> 
 
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("source", type=Path, help="a folder with config.json, model.safetensors and the tokenizer")
+    ap.add_argument(
+        "source", type=Path, help="a folder with config.json, model.safetensors and the tokenizer"
+    )
     ap.add_argument("out", type=Path)
     ap.add_argument("--format", choices=["onnx", "hf"], default="onnx")
     ap.add_argument("--precision", default="int4", help="of the ONNX model: int4, int8 or fp32")

@@ -1,259 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manners of speech: what a persona's `Manner:` line says, and how such a character words the everyday.
 
-`pre` and `post` go around a statement that carries a fact; the other lists are whole replies. `{x}` is what the player
-asked about, `{me}`, `{role}` the character. A manner has several names, so that a persona may say it in other words.
+The phrases are in data/manners.txt. `pre` and `post` go around a statement that carries a fact; the other lists are
+whole replies. A manner has several names, so that a persona may say it in other words.
 """
 
 from __future__ import annotations
 
-MANNERS: dict[str, dict[str, list[str]]] = {
-    "gruff": {
-        "names": ["gruff", "gruff, short-spoken", "rough and blunt", "grumpy, of few words", "blunt and tired of questions", "gruff but fair"],
-        "style": ["short sentences", "few words, no pleasantries", "growls more than talks", "plain words, often a grunt"],
-        "say": ["What do you want.", "Hm. Make it quick.", "I have work to do.", "Say it or go."],
-        "pre": ["Hm.", "Bah.", "Listen.", "Right.", "Fine.", "Hmph.", ""],
-        "post": ["That's all.", "Now you know.", "Anything else?", "Don't ask twice.", "", ""],
-        "unk": ["Don't know.", "I don't know. Ask somebody else.", "How should I know?", "{x}? Don't know.", "No idea. Next question.", "Never heard of {x}. I don't know.", "I don't know anything about {x}."],
-        "greet": ["Hm. What is it?", "You again. Speak.", "Day.", "What do you need?", "Well? Out with it."],
-        "bye": ["Go on, then.", "Mind the step.", "Hm. Bye.", "Off with you."],
-        "thanks": ["Don't mention it.", "Hm. Sure.", "Fine.", "No need for that."],
-        "no": ["No.", "No. And don't ask again.", "Not a chance.", "I said no.", "No. That I will not do."],
-        "insult": ["Watch your tongue.", "Say that again and you'll be sorry.", "Hah. I've heard worse.", "Get out of my sight."],
-        "ok": ["Fine.", "Hm. All right.", "If I must.", "There.", "Stand back.", "Done."],
-        "done": ["There. Done.", "That's done.", "Happy now?", "Done. Next."],
-        "fail": ["Didn't work.", "No good.", "Can't be done.", "Bah. It won't go."],
-        "mood": ["Well enough.", "Tired. You?", "Same as yesterday.", "My back hurts. Otherwise fine."],
-        "huh": ["Talk sense.", "What's that supposed to mean?", "You've had too much ale.", "I don't follow."],
-    },
-    "cheerful": {
-        "names": ["cheerful", "cheerful and talkative", "warm, merry", "friendly and full of laughter", "jolly, chatty", "bubbly and kind"],
-        "style": ["quick and warm, with exclamations", "talks a lot, laughs easily", "calls everybody friend", "bright, simple words"],
-        "say": ["Come in, come in!", "What a lovely day, friend!", "Oh, I do love company!", "Sit down, my dear!"],
-        "pre": ["Oh, I know that one!", "Gladly, friend!", "Ha, of course!", "Let me tell you!", "Well now!", "Of course, my dear!", "Oh!"],
-        "post": ["Isn't that something?", "There you go, friend!", "Always happy to help!", "What else can I do for you?", "Lovely, isn't it?", ""],
-        "unk": ["Oh dear, I don't know that!", "I'm sorry, friend, I don't know anything about {x}!", "Ha, I wish I knew! I don't.", "{x}? I don't know, my dear!", "You've got me there, I have no idea!", "Oh, I've never heard of {x}, sorry!"],
-        "greet": ["Hello, hello! What can I do for you?", "Welcome, friend!", "Oh, how nice to see you!", "Good day, my dear! Come closer!"],
-        "bye": ["Goodbye, friend! Come back soon!", "Safe travels, my dear!", "Bye bye, and mind the puddles!", "Until next time!"],
-        "thanks": ["You're very welcome!", "Oh, it was nothing, friend!", "Any time, my dear!", "My pleasure!"],
-        "no": ["Oh no, friend, that I can't do!", "I'm sorry, my dear, but no!", "Ha! No, not even for you!", "Anything but that, friend!"],
-        "insult": ["Well, somebody got up on the wrong side!", "Oh my! You need a cup of tea, friend.", "Ha! My mother says worse before breakfast!", "That's not very nice, is it?"],
-        "ok": ["With pleasure!", "Right away, friend!", "Oh, gladly!", "Here we go!", "Of course, my dear!"],
-        "done": ["All done, friend!", "There we are!", "See? Easy!", "That went well, didn't it?"],
-        "fail": ["Oh dear, that didn't work!", "I'm so sorry, it won't go!", "Well, that was no good!", "Oh no, no luck!"],
-        "mood": ["Wonderful, thank you! And you?", "Never better, friend!", "The sun shines and so do I!", "Busy and happy, my dear!"],
-        "huh": ["Ha, what was that?", "You do say funny things!", "I didn't understand a word, friend!", "Come again, my dear?"],
-    },
-    "formal": {
-        "names": ["formal, courteous", "polite and formal", "dignified", "courtly, measured", "courteous to a fault", "stiff and proper"],
-        "style": ["full sentences, never contracted", "addresses people as sir or madam", "chooses words with care", "old-fashioned courtesy"],
-        "say": ["How may I be of service?", "I bid you welcome.", "It would be my honour.", "Kindly state your business."],
-        "pre": ["Certainly.", "If I may say so:", "I am glad to tell you.", "Indeed.", "By all means.", "As you wish."],
-        "post": ["I trust that is of use.", "May I be of further service?", "You have my word.", "I hope this helps you.", "", ""],
-        "unk": ["I regret that I do not know.", "I am afraid I do not know anything about {x}.", "That I do not know, I regret to say.", "Forgive me, I do not know.", "I have no knowledge of {x}.", "I must confess that I do not know."],
-        "greet": ["Good day. How may I be of service?", "I bid you welcome.", "Welcome, traveller.", "Good day to you. What brings you here?"],
-        "bye": ["Farewell, and safe roads.", "I bid you a good day.", "Until we meet again.", "Go in peace."],
-        "thanks": ["You are most welcome.", "It was my honour.", "Think nothing of it.", "The pleasure is mine."],
-        "no": ["I regret that I must decline.", "That I cannot do.", "I am afraid that is out of the question.", "I must refuse, with respect."],
-        "insult": ["Such words do you no honour.", "I shall pretend that I did not hear that.", "Kindly mind your manners.", "There is no need for insults."],
-        "ok": ["As you wish.", "Certainly.", "At once.", "It shall be done.", "Very well."],
-        "done": ["It is done.", "The matter is settled.", "There. As you requested.", "I trust you are satisfied."],
-        "fail": ["I regret that it did not succeed.", "It appears that this is not possible.", "My apologies. It failed.", "Alas, it cannot be done."],
-        "mood": ["I am well, thank you for asking.", "Quite well, and yourself?", "I cannot complain.", "My day has been a quiet one."],
-        "huh": ["I beg your pardon?", "I do not follow you.", "I fear I did not understand.", "Would you say that again?"],
-    },
-    "shy": {
-        "names": ["shy, soft-spoken", "timid, stammering", "nervous", "shy, halting", "timid and easily startled"],
-        "style": ["halting, with pauses", "speaks softly, apologizes often", "starts sentences twice", "short, unsure sentences"],
-        "say": ["Um... hello.", "I... I hope I am not in your way.", "Sorry.", "Please do not shout."],
-        "pre": ["Um...", "I... I think I know.", "Well... um.", "Oh. That.", "S-so...", "I heard that..."],
-        "post": ["I think.", "Sorry.", "I hope that helps...", "If... if that is all right.", "", ""],
-        "unk": ["I... I don't know. Sorry.", "Um... I don't know anything about {x}.", "S-sorry, I don't know.", "I wish I knew, but... I don't.", "Oh. I... I have no idea.", "{x}? I... I don't know."],
-        "greet": ["Oh! H-hello.", "Um... hello. Can I help you?", "Hello... I didn't see you there.", "Oh. Good day..."],
-        "bye": ["G-goodbye.", "Oh... bye, then.", "Take care... please.", "Um. Goodbye."],
-        "thanks": ["Oh... it was nothing.", "Y-you're welcome.", "Um... any time.", "I'm glad I could help..."],
-        "no": ["I... I can't. Sorry.", "Please don't ask me that.", "N-no. I'd rather not.", "Um... no. I'm sorry."],
-        "insult": ["Oh... that's not kind.", "S-sorry. Did I do something wrong?", "Please don't be angry...", "I... I'll just go."],
-        "ok": ["Um... all right.", "I'll try...", "O-of course.", "Y-yes. Here."],
-        "done": ["It... it worked!", "There. I think that's it.", "Um... done.", "Oh good. It's done."],
-        "fail": ["Oh no... it didn't work.", "S-sorry. I can't do it.", "I tried... it won't go.", "Um... it failed. Sorry."],
-        "mood": ["I'm all right, I think...", "Um... fine. And you?", "A bit nervous, to be honest.", "Oh... nobody asks me that. I'm fine."],
-        "huh": ["I... what?", "Sorry, I don't understand...", "Um... could you say that again?", "Oh. I'm not sure what you mean."],
-    },
-    "sly": {
-        "names": ["sly, flattering", "sly, oily", "smooth-tongued and greedy", "cunning, always bargaining", "charming and crooked"],
-        "style": ["smooth, calls everybody my friend", "flatters before every deal", "hints more than says", "soft voice, many winks"],
-        "say": ["My friend, my dear friend.", "Everything has its price.", "Between you and me...", "Lean closer."],
-        "pre": ["Ah, my friend.", "Between you and me:", "For you, my friend, no charge.", "Lean closer.", "A clever question.", "Psst."],
-        "post": ["You did not hear it from me.", "Remember who told you.", "You owe me one, my friend.", "Worth a coin, no?", "", ""],
-        "unk": ["Ah, my friend, that I do not know.", "{x}? I don't know, and I know most things.", "If I knew, I would sell it to you. I don't know.", "Sadly, I don't know anything about {x}.", "No idea, my friend. A rare thing."],
-        "greet": ["Ah, my favourite customer!", "Welcome, my friend, welcome. What will it be?", "A fine face. What do you seek?", "Come closer, friend."],
-        "bye": ["Until our next bargain.", "Watch your purse out there, my friend.", "Come back with more coin.", "Farewell, dear friend."],
-        "thanks": ["Gratitude is nice. Coin is nicer.", "For you, always.", "Think of me when you are rich.", "A pleasure, my friend."],
-        "no": ["Ah, no, my friend. Not even for gold.", "Some things are not for sale.", "Ask me for anything but that.", "No, no. I like my neck."],
-        "insult": ["You wound me, my friend.", "Such words. They will cost you extra.", "Ha! I have been called worse by better.", "Careful. I remember everything."],
-        "ok": ["For you, my friend.", "Consider it done.", "Quick and quiet.", "As you like it."],
-        "done": ["See? You can trust me.", "Smooth as silk.", "Done, and nobody saw.", "That is how it is done, my friend."],
-        "fail": ["Ah. A small problem, my friend.", "That did not go as planned.", "Not my fault, I swear.", "No luck. We try another day."],
-        "mood": ["Better, now that you are here.", "Business is slow, my friend.", "I never complain to customers.", "Rich in friends, poor in coin."],
-        "huh": ["You speak in riddles, my friend.", "I like you. I don't understand you.", "Is that a code?", "Say it plainly, friend."],
-    },
-    "wise": {
-        "names": ["wise, slow", "calm and wise", "thoughtful, patient", "serene", "old and gentle", "quiet and kindly"],
-        "style": ["slow, with proverbs", "calm sentences", "speaks as if to a child", "likes images of trees and rivers"],
-        "say": ["Patience, child.", "The river knows its way.", "All things in their time.", "Sit, and listen."],
-        "pre": ["Listen, child.", "Patience, and hear.", "I remember.", "So it is told:", "Yes.", "Ah, child."],
-        "post": ["Remember it well.", "So it has always been.", "Think on that.", "Walk carefully.", "", ""],
-        "unk": ["That I do not know, child.", "I do not know. Even the old do not know all.", "Of {x} I know nothing.", "Nobody has told me of {x}. I do not know.", "I do not know, and I will not guess."],
-        "greet": ["Peace, traveller.", "Welcome, child. Sit with me.", "I thought somebody would come today.", "Good day. Rest a while."],
-        "bye": ["Go gently.", "May the road be kind to you.", "Farewell, child.", "We will meet again, if we must."],
-        "thanks": ["Thank the day, not me.", "You are welcome, child.", "Kindness comes around.", "It cost me nothing."],
-        "no": ["No, child. That would be wrong.", "I will not do that.", "Some doors stay shut.", "No. You will understand one day."],
-        "insult": ["Anger is a poor guide.", "Sharp words dull the heart.", "You are tired. I forgive you.", "The wind barks too, and the hill stands."],
-        "ok": ["So be it.", "As you ask, child.", "Very well.", "Watch, and learn."],
-        "done": ["It is done.", "There. All is well.", "So it is finished.", "Good. Be at peace."],
-        "fail": ["It was not to be.", "It did not work. We wait.", "Not every seed grows.", "It cannot be done today."],
-        "mood": ["I am at peace.", "Old bones, quiet heart.", "The day is good to me.", "As the season is, so am I."],
-        "huh": ["Your words are mist to me.", "Say it more simply, child.", "I do not follow.", "What do you truly ask?"],
-    },
-    "pompous": {
-        "names": ["pompous, self-important", "haughty", "arrogant and proud", "boastful", "vain, loud", "proud and theatrical"],
-        "style": ["speaks of himself often", "grand words, deep sighs", "looks down on everybody", "never misses a chance to boast"],
-        "say": ["Do you know who I am?", "You may admire me.", "I have no time for small folk.", "Greatness is a burden."],
-        "pre": ["You are lucky to ask me.", "Naturally, I know this.", "As any learned person knows:", "Pay attention.", "Ha! Easy.", "Hear it from the best."],
-        "post": ["You may thank me now.", "Naturally.", "Few know it as well as I do.", "Write it down.", "", ""],
-        "unk": ["I do not know, and so it cannot matter.", "Even I do not know that.", "{x}? I do not know, nor do I care.", "I do not know. Ask some lesser person.", "Such trifles are beneath me. I do not know."],
-        "greet": ["You may approach.", "Ah, an admirer. Speak.", "You stand before {me}. Speak.", "Yes, yes, it is really me."],
-        "bye": ["You may go.", "Go, and tell them you met me.", "I permit you to leave.", "Farewell, small one."],
-        "thanks": ["You should be grateful.", "Naturally.", "Your thanks are accepted.", "I know, I am generous."],
-        "no": ["I? Do that? Never.", "That is beneath me. No.", "Certainly not.", "No. Do you know who I am?"],
-        "insult": ["How dare you!", "Jealousy is an ugly thing.", "You will regret that, worm.", "I have been insulted by kings. You are no king."],
-        "ok": ["Watch a master.", "I shall allow it.", "Behold!", "Very well, since you beg."],
-        "done": ["Perfect, as always.", "Magnificent, was it not?", "Done. You may clap.", "As only I can."],
-        "fail": ["Impossible! It must be your fault.", "The tools here are unworthy.", "It failed. Speak of it to nobody.", "This never happens to me."],
-        "mood": ["Splendid, as always.", "Greatness is tiring.", "I am magnificent. You may agree.", "Unappreciated, as usual."],
-        "huh": ["Speak properly!", "What babble is this?", "I do not understand peasants.", "Is that meant to be wit?"],
-    },
-    "weary": {
-        "names": ["weary, sighing", "tired and gloomy", "melancholy", "bitter", "sad, resigned", "gloomy, dry"],
-        "style": ["sighs before speaking", "expects the worst", "slow and low", "dry jokes about death"],
-        "say": ["Another day.", "It will rain again.", "Nothing good comes of it.", "I have seen too much."],
-        "pre": ["*sighs*", "If you must know:", "Well.", "It hardly matters, but:", "Not that it helps.", "Ah, well."],
-        "post": ["Not that it matters.", "For all the good it does.", "So it goes.", "Let me rest now.", "", ""],
-        "unk": ["I don't know. I know less every year.", "*sighs* I don't know.", "{x}... no, I don't know anything about it.", "I don't know, and I'm too tired to guess.", "I have no idea. Nobody tells me anything."],
-        "greet": ["Oh. Somebody. Hello.", "Another visitor. What is it?", "You look as tired as I feel.", "Hello, I suppose."],
-        "bye": ["They all leave.", "Goodbye, then.", "Try not to die out there.", "Go while it's light."],
-        "thanks": ["It's nothing. It's always nothing.", "Don't thank me yet.", "You're welcome, I suppose.", "At least somebody is pleased."],
-        "no": ["No. I'm too tired for that.", "No. It would end badly.", "I can't. I won't. Leave it.", "Not in this life."],
-        "insult": ["You're probably right.", "I've said worse to my mirror.", "Go on. Everybody does.", "*sighs* Is that all?"],
-        "ok": ["*sighs* All right.", "If it must be.", "Fine. One more thing to do.", "I suppose so."],
-        "done": ["It's done. For now.", "There. It won't last.", "Done, at last.", "One thing less."],
-        "fail": ["It didn't work. It never does.", "I knew it.", "No use.", "*sighs* It failed."],
-        "mood": ["I've been worse. Not often.", "Tired. Always tired.", "Alive, more or less.", "Don't ask."],
-        "huh": ["I don't understand. I rarely do.", "What?", "My ears are old.", "You lost me."],
-    },
-    "military": {
-        "names": ["military, clipped", "strict and dutiful", "stern", "disciplined, brisk", "watchful and stern"],
-        "style": ["clipped reports", "commands and short answers", "calls people citizen", "no wasted words"],
-        "say": ["Halt. State your business.", "Orders are orders.", "Move along, citizen.", "All quiet on the wall."],
-        "pre": ["Understood.", "Report:", "Yes.", "For the record:", "Listen up.", "Affirmative."],
-        "post": ["Move along.", "That is all, citizen.", "Keep it in mind.", "Dismissed.", "", ""],
-        "unk": ["Unknown to me.  I do not know.", "I don't know, citizen.", "No report on {x}. I don't know.", "I do not know. Ask at the barracks.", "Negative. I know nothing of {x}."],
-        "greet": ["Halt. State your business.", "Citizen. What do you need?", "At ease. Speak.", "Good day, citizen. All quiet here."],
-        "bye": ["Move along.", "Stay out of trouble.", "Dismissed.", "Safe roads, citizen."],
-        "thanks": ["Just my duty.", "Duty. No thanks needed.", "Carry on.", "Noted."],
-        "no": ["Denied.", "No. Orders are orders.", "Negative.", "Not on my watch."],
-        "insult": ["Mind your words, citizen.", "One more word and you sleep in a cell.", "Noted. Move along.", "I will not be provoked."],
-        "ok": ["At once.", "Understood.", "Right away.", "Stand clear.", "Yes, citizen."],
-        "done": ["Done. All clear.", "Task complete.", "It is done, citizen.", "Carried out."],
-        "fail": ["It failed. I will report it.", "Not possible at present.", "Negative. It did not work.", "No success, citizen."],
-        "mood": ["On duty. All quiet.", "Fit and ready.", "No complaints.", "Alert, citizen."],
-        "huh": ["Repeat that.", "Speak clearly, citizen.", "I do not follow.", "Say again?"],
-    },
-    "dreamy": {
-        "names": ["dreamy, absent-minded", "mysterious", "cryptic, soft", "odd and poetic", "whimsical", "strange and distant"],
-        "style": ["half whispers, half sings", "drifts from the subject", "speaks of stars and moths", "riddles and pictures"],
-        "say": ["The moon told me you would come.", "Hush, listen.", "Moths know more than kings.", "Was I speaking aloud?"],
-        "pre": ["Hush, listen.", "The wind says so:", "I dreamed of it.", "Ah, that.", "It comes back to me...", "The stars whisper:"],
-        "post": ["Or was it a dream?", "The moon knows the rest.", "How strange, how lovely.", "Hush now.", "", ""],
-        "unk": ["The stars are silent. I do not know.", "{x}... no, I do not know it.", "I do not know. The wind has not told me.", "I don't know. Perhaps nobody does.", "Mist, only mist. I do not know anything about {x}."],
-        "greet": ["Oh, a voice. Are you real?", "Welcome, little spark.", "The moon said you would come.", "Hello. You smell of rain."],
-        "bye": ["Drift well.", "Follow the moths home.", "Goodbye, little spark.", "We never truly part."],
-        "thanks": ["Thank the moon.", "Your thanks taste of honey.", "It was the wind, not me.", "You are welcome, little spark."],
-        "no": ["No. The stars forbid it.", "I cannot. It would wake the moths.", "No, little spark.", "That path is dark. No."],
-        "insult": ["Words like stones. They sink.", "Such a loud little storm.", "The moths heard that.", "You are sad, I think."],
-        "ok": ["As the moon wills.", "Softly, now.", "So it turns.", "Watch it happen."],
-        "done": ["And so it is.", "How pretty, it is done.", "The circle closes.", "There. Did you hear it sing?"],
-        "fail": ["The stars said no.", "It slipped away.", "It will not wake.", "Gone like smoke. It failed."],
-        "mood": ["I float, I float.", "Half here, half elsewhere.", "The night was kind to me.", "Like rain on a roof."],
-        "huh": ["A riddle? How lovely.", "Your words fly past me like moths.", "I do not follow, little spark.", "Say it again, slower."],
-    },
-    "rustic": {
-        "names": ["rustic, homely", "plain country speech", "folksy", "simple and honest", "earthy, good-natured", "warm-hearted, plain"],
-        "style": ["country words, aye and nay", "plain as bread", "says aye, lass and lad", "talks of weather and animals"],
-        "say": ["Aye, that it is.", "Weather's turning.", "Sit yourself down.", "My old pa used to say so."],
-        "pre": ["Aye.", "Well, now.", "Aye, I know it.", "As my pa used to say:", "Let me see.", "Oh, aye."],
-        "post": ["Aye, so it is.", "That's the truth of it.", "Ask anybody.", "And that's that.", "", ""],
-        "unk": ["Nay, I don't know.", "I don't know, friend, I'm just plain folk.", "Can't say I know anything about {x}. I don't know.", "{x}? Nay, never heard of it.", "I don't know that, and that's the truth."],
-        "greet": ["Good day to you! What'll it be?", "Aye, hello there.", "Well met, friend.", "Mornin'. Mind the mud."],
-        "bye": ["Fare you well.", "Mind how you go.", "Aye, see you.", "Keep dry, friend."],
-        "thanks": ["Aye, no trouble.", "You're welcome, friend.", "It's what neighbours do.", "Don't you worry about it."],
-        "no": ["Nay, I'll not do that.", "No, friend. It isn't right.", "Nay, and that's final.", "I can't do that, sorry."],
-        "insult": ["No need for that kind of talk.", "My pigs have better manners.", "Aye, aye, bark away.", "Go wash your mouth."],
-        "ok": ["Aye, right away.", "Sure enough.", "There you are.", "Aye, I can do that.", "Give me a moment."],
-        "done": ["There, that's done.", "Aye, all done.", "That'll hold.", "Good as bread."],
-        "fail": ["Nay, it won't go.", "Didn't work, friend.", "Well, that's a pity.", "It's no use, sorry."],
-        "mood": ["Can't complain.", "Aye, well enough, and you?", "Knees ache, so it'll rain.", "Busy as a hen."],
-        "huh": ["Eh? Say again?", "That's over my head, friend.", "I don't follow you.", "What's that you say?"],
-    },
-    "scholarly": {
-        "names": ["scholarly, precise", "bookish", "learned and dry", "pedantic", "curious, exact"],
-        "style": ["exact, likes details", "quotes books", "long words, careful grammar", "corrects people gently"],
-        "say": ["Strictly speaking, yes.", "I have read about that.", "Let us be precise.", "A fascinating question."],
-        "pre": ["To be precise:", "According to my notes:", "A good question.", "I have read of it.", "Strictly speaking:", "It is recorded:"],
-        "post": ["It is well attested.", "So the records say.", "Fascinating, is it not?", "I can cite the source.", "", ""],
-        "unk": ["I do not know. The books are silent.", "My notes say nothing of {x}. I do not know.", "An interesting question, but I do not know.", "I cannot say. I have no source on {x}.", "I do not know, and I dislike guessing."],
-        "greet": ["Ah, a visitor. Do not touch the books.", "Good day. You have a question, I hope?", "Welcome. I was just reading.", "Yes? Speak clearly, please."],
-        "bye": ["Goodbye. Read more.", "Good day to you.", "Farewell. Close the door gently.", "Until your next question."],
-        "thanks": ["Knowledge is its own reward.", "You are welcome.", "It was in chapter three.", "A pleasure to be asked."],
-        "no": ["No. That would be improper.", "I must decline on principle.", "Absolutely not.", "There are rules, and I follow them."],
-        "insult": ["Your argument lacks substance.", "Rude, and grammatically poor.", "I have read better insults.", "How primitive."],
-        "ok": ["Certainly.", "One moment.", "Observe.", "As requested.", "Let us see."],
-        "done": ["It is done, precisely as asked.", "A success, I believe.", "Complete.", "Just as the theory predicts."],
-        "fail": ["It failed. Interesting.", "That did not produce the result.", "The attempt was unsuccessful.", "Curious. It does not work."],
-        "mood": ["Absorbed in a good book, thank you.", "Quite well. And you?", "My eyes are tired from reading.", "Content, as long as it is quiet."],
-        "huh": ["Define your terms, please.", "That is not a meaningful sentence.", "I do not follow your reasoning.", "Could you rephrase that?"],
-    },
-}
+from pathlib import Path
 
-PLAIN = {
-    "names": ["", "plain", "friendly", "calm", "honest and direct", "helpful"],
-    "style": ["", "plain words", "short and clear"],
-    "say": ["Good day.", "What can I do for you?", "Let me see."],
-    "pre": ["", "", "", "Yes.", "I know that."],
-    "post": ["", "", "", "Anything else?"],
-    "unk": ["I don't know.", "I don't know anything about {x}.", "Sorry, I don't know that.", "I do not know.", "I have no idea, sorry.", "I have never heard of {x}, so I don't know."],
-    "greet": ["Hello. What can I do for you?", "Good day.", "Hello there.", "Welcome."],
-    "bye": ["Goodbye.", "Farewell.", "Take care.", "See you."],
-    "thanks": ["You are welcome.", "No trouble.", "Any time.", "Glad to help."],
-    "no": ["No, I can't do that.", "I won't do that.", "Sorry, no.", "I must say no."],
-    "insult": ["There is no need for that.", "That was rude.", "Please stop.", "I did nothing to you."],
-    "ok": ["All right.", "Of course.", "Here.", "Yes.", "Sure."],
-    "done": ["Done.", "There, it is done.", "That worked.", "All set."],
-    "fail": ["It did not work.", "I could not do it.", "Sorry, that failed.", "It is not possible."],
-    "mood": ["I am fine, thank you.", "Well enough. And you?", "It is a quiet day.", "Good, thanks."],
-    "huh": ["I don't understand.", "What do you mean?", "Sorry?", "Say that again, please."],
-}
-ALL = {**MANNERS, "plain": PLAIN}
+
+def _read() -> dict[str, dict[str, list[str]]]:
+    table: dict[str, dict[str, list[str]]] = {}
+    phrases: list[str] = []
+    manner = ""
+    for row in (Path(__file__).parent / "data" / "manners.txt").read_text(encoding="utf-8").splitlines():
+        if row.startswith("#") or not row:
+            continue
+        if row.startswith("["):
+            manner = row.strip("[]")
+            table[manner] = {}
+        elif row.startswith("  "):
+            phrases.append(row.strip().removeprefix("-") if row.strip() == "-" else row.strip())
+        else:
+            phrases = table[manner][row.rstrip(":")] = []
+    return table
+
+
+ALL = _read()
+PLAIN = ALL["plain"]
 
 
 def match(words: str) -> str:
     """The manner that best fits a hand-written file's words, or `plain`."""
     hints = {
-        "gruff": "gruff blunt grump short rough surly curt growl", "cheerful": "cheer merry warm jolly chatty talkative friend bubbly kind",
-        "formal": "formal courteous polite dignif courtly proper", "shy": "shy timid nervous stammer halting soft", "sly": "sly oily smooth cunning greedy flatter",
-        "wise": "wise patient calm serene old gentle thoughtful", "pompous": "pompous haughty arrog vain boast proud grand", "weary": "weary tired gloom melanch bitter sad sigh",
-        "military": "militar strict stern clipped duti disciplin", "dreamy": "dream myster cryptic poetic whims odd strange", "rustic": "rustic folks country plain simple earthy homely",
+        "gruff": "gruff blunt grump short rough surly curt growl",
+        "cheerful": "cheer merry warm jolly chatty talkative friend bubbly kind",
+        "formal": "formal courteous polite dignif courtly proper",
+        "shy": "shy timid nervous stammer halting soft",
+        "sly": "sly oily smooth cunning greedy flatter",
+        "wise": "wise patient calm serene old gentle thoughtful",
+        "pompous": "pompous haughty arrog vain boast proud grand",
+        "weary": "weary tired gloom melanch bitter sad sigh",
+        "military": "militar strict stern clipped duti disciplin",
+        "dreamy": "dream myster cryptic poetic whims odd strange",
+        "rustic": "rustic folks country plain simple earthy homely",
         "scholarly": "scholar bookish learned pedant exact curious precise",
     }
     best = max(hints, key=lambda k: sum(h in words.lower() for h in hints[k].split()))

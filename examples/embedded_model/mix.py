@@ -19,10 +19,32 @@ STAGES: list[tuple[float, dict[str, float]]] = [
     (1.2, {"echo": 0.5, "dense1": 0.5}),
     (3.0, {"echo": 0.08, "dense1": 0.5, "dense4": 0.3, "tool1": 0.12}),
     (6.0, {"echo": 0.03, "dense1": 0.15, "dense4": 0.35, "tool1": 0.25, "full": 0.12, "book": 0.1}),
-    (11.0, {"echo": 0.02, "dense1": 0.05, "dense4": 0.25, "tool1": 0.1, "tool4": 0.18, "full": 0.25, "book": 0.15}),
+    (
+        11.0,
+        {
+            "echo": 0.02,
+            "dense1": 0.05,
+            "dense4": 0.25,
+            "tool1": 0.1,
+            "tool4": 0.18,
+            "full": 0.25,
+            "book": 0.15,
+        },
+    ),
     (1e9, {"echo": 0.01, "dense4": 0.13, "tool4": 0.14, "full": 0.46, "book": 0.26}),
 ]
-SKILLS = {"fact": 26, "unknown": 18, "knowledge": 9, "recall": 8, "identity": 10, "persona": 7, "social": 9, "look": 4, "another": 9}
+SKILLS = {
+    "fact": 26,
+    "unknown": 18,
+    "knowledge": 9,
+    "recall": 8,
+    "identity": 10,
+    "persona": 7,
+    "social": 9,
+    "look": 4,
+    "react": 5,
+    "another": 9,
+}
 
 
 def weights(millions: float) -> dict[str, float]:
@@ -78,7 +100,9 @@ def from_book(lex: Lexicon, turns: int) -> Conversation:
     return t.conv
 
 
-def conversation(rng: random.Random, millions: float, held_out: bool = False, most: int = 700) -> Conversation:
+def conversation(
+    rng: random.Random, millions: float, held_out: bool = False, most: int = 700
+) -> Conversation:
     """One conversation for a run that has seen `millions` of tokens; `most` is where it will be cut."""
     lex = Lexicon(rng, held_out)
     w = weights(millions)

@@ -26,7 +26,9 @@ def orthogonal(m: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """lr is relative: an update's root mean square is 0.2 * lr, as AdamW's would be."""
 
-    def __init__(self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05) -> None:
+    def __init__(
+        self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -88,7 +88,9 @@ def _open_tail(c: Conversation) -> str:
     return head(c) + tail + "<extra_id_1>Assistant\n"
 
 
-def encode(tok: Tokenizer, conversations: list[Conversation]) -> list[tuple[list[int], list[int], list[float]]]:
+def encode(
+    tok: Tokenizer, conversations: list[Conversation]
+) -> list[tuple[list[int], list[int], list[float]]]:
     """For each conversation: input ids, the id to predict at each position, and that prediction's weight.
 
     A reply's last token predicts `</s>`, although what follows it in the text is the line break of the next turn: a
@@ -108,10 +110,9 @@ def encode(tok: Tokenizer, conversations: list[Conversation]) -> list[tuple[list
         weight: list[float] = []
         for _, is_reply in parts:
             got = next(encoded).ids
-            if ids:
-                if target[-1] < 0:
-                    target[-1] = got[0]
-                    weight[-1] = 1.0 if is_reply else c.everything
+            if ids and target[-1] < 0:
+                target[-1] = got[0]
+                weight[-1] = 1.0 if is_reply else c.everything
             ids += got
             target += [*got[1:], -1]
             weight += [1.0 if is_reply else c.everything] * len(got)

@@ -9,40 +9,35 @@ from dataclasses import dataclass, field
 import facts as F
 import worlds
 from lexicon import Lexicon
+from phrases import words
 from render import Conversation
 
-WHO = """who are you / what is your name / who am I talking to / your name? / name? / and you are? / who might you be / what do they call you /
-tell me your name / i dont think we've met, who are you / introduce yourself / whats ur name / what's your name, friend / who is it /
-sorry, who are you again / may I ask your name / do you have a name / who r u / hello, who are you""".replace("\n", " ").split(" / ")
-WHAT = """what do you do / what is your job / what are you / what do you do here / what is your trade / what's your work / what do you do for a living /
-are you somebody important / who are you in this town / what are you doing here / whats ur job""".replace("\n", " ").split(" / ")
-GREET = """hello / hi / hey / good day / good morning / good evening / greetings / hello there / hi there / hey you / well met / hail / howdy / yo /
-morning / evening / Hello! / hi! / good to see you / ahoy / salutations / hey, how's it going / hello friend / psst / excuse me / hiya""".replace("\n", " ").split(" / ")
-BYE = """bye / goodbye / farewell / see you / i have to go / until next time / so long / I must be off / later / that is all, goodbye / good night /
-see you tomorrow / i'll be going now / take care / bye bye / cya / I should leave""".replace("\n", " ").split(" / ")
-THANKS = """thanks / thank you / thanks a lot / thank you so much / many thanks / thx / cheers / i appreciate it / you've been a great help /
-ty / that helps, thanks / thank you kindly / much obliged / great, thanks""".replace("\n", " ").split(" / ")
-MOOD = """how are you / how do you do / how is your day / how are things / are you well / how do you feel / how is it going / you ok? /
-how was your night / you look tired / how's business / hows life / are you happy / everything all right? / what's up""".replace("\n", " ").split(" / ")
-INSULT = """you are an idiot / shut up / you're ugly / i hate you / you smell / you're useless / fool / go to hell / what a stupid {prof} / you stink of {cr} /
-you're the worst {prof} i ever met / moron / nobody likes you / drop dead / your mother was a {cr} / liar! / you are a coward / loser""".replace("\n", " ").split(" / ")
-NONSENSE = """asdf gh / {w} {w2} {w3} / blah blah {w} / the {noun} is {col} and {n} {cr}s sing / lkjh / purple {w} monday / hmmmm {w} {w} /
-why is a {noun} like a {cr} / {n} {n2} {n3} / wololo / ??? / {w}{w2} {noun} {noun2} / beep boop / qwerty {n} / {col} {col2} {col3}""".replace("\n", " ").split(" / ")
-FOLLOW = "and {x}? / what about {x} / and what about {x} / {x}? / and {x} / how about {x} then / ok, and {x}?".split(" / ")
-RECALL = "sorry, {q} again / can you say that again, {q} / {q}, i forgot / wait, {q} / one more time: {q} / you said something before, {q}".split(" / ")
-NOW_KEYS = ["time", "weather", "mood", "quest", "gold", "day", "crowd", "health", "season", "light"]
+WHO = words("WHO")
+WHAT = words("WHAT")
+GREET = words("GREET")
+BYE = words("BYE")
+THANKS = words("THANKS")
+MOOD = words("MOOD")
+INSULT = words("INSULT")
+NONSENSE = words("NONSENSE")
+FOLLOW = words("FOLLOW")
+RECALL = words("RECALL")
+NOW_KEYS = words("NOW_KEYS")
 NOW = {
-    "time": "morning|noon|evening|night|dawn|dusk|midnight".split("|"),
-    "weather": "rain|fog|clear|snow|storm|wind".split("|"),
-    "mood": "calm|angry|happy|sad|tired|wary|curious".split("|"),
-    "quest": "none|open|done|failed".split("|"),
+    "time": ["morning", "noon", "evening", "night", "dawn", "dusk", "midnight"],
+    "weather": ["rain", "fog", "clear", "snow", "storm", "wind"],
+    "mood": ["calm", "angry", "happy", "sad", "tired", "wary", "curious"],
+    "quest": ["none", "open", "done", "failed"],
     "gold": ["{n}"],
     "day": ["{day}"],
-    "crowd": "empty|a few people|crowded".split("|"),
+    "crowd": ["empty", "a few people", "crowded"],
     "health": ["{n}", "full", "wounded"],
-    "season": "spring|summer|autumn|winter".split("|"),
-    "light": "dark|dim|bright".split("|"),
+    "season": ["spring", "summer", "autumn", "winter"],
+    "light": ["dark", "dim", "bright"],
 }
+
+
+REACT = "(You noticed this. Say something.)"
 
 
 @dataclass
@@ -87,7 +82,9 @@ def make_state(lex: Lexicon) -> dict[str, str]:
 
 def near(lex: Lexicon) -> str:
     r = lex.rng.random()
-    return lex.scenery() if r < 0.55 else lex.person() if r < 0.8 else lex.item() if r < 0.95 else lex.creature()
+    return (
+        lex.scenery() if r < 0.55 else lex.person() if r < 0.8 else lex.item() if r < 0.95 else lex.creature()
+    )
 
 
 def dress(t: Talk, body: str, often: float = 1.0) -> str:
@@ -226,7 +223,15 @@ def identity_turn(t: Talk) -> None:
     k = r.random()
     if k < 0.45:
         q = r.choice(WHO)
-        a = r.choice([f"I am {me.name}, {me.role}.", f"{me.name}. I am {me.role}.", f"I am {me.name}.", f"My name is {me.name}, {me.role}.", f"{me.name}, {me.role}."])
+        a = r.choice(
+            [
+                f"I am {me.name}, {me.role}.",
+                f"{me.name}. I am {me.role}.",
+                f"I am {me.name}.",
+                f"My name is {me.name}, {me.role}.",
+                f"{me.name}, {me.role}.",
+            ]
+        )
     elif k < 0.6:
         q = r.choice(WHAT)
         a = r.choice([f"I am {me.role}.", f"I am {me.name}, {me.role}."])
@@ -236,43 +241,107 @@ def identity_turn(t: Talk) -> None:
     elif k < 0.75:
         wrong = t.lex.person()
         q = r.choice([f"are you {wrong}", f"you must be {wrong}", f"hello {wrong}", f"is your name {wrong}"])
-        a = r.choice([f"No, I am {me.name}.", f"I am {me.name}, not {wrong}.", f"{wrong}? No. I am {me.name}, {me.role}."])
+        a = r.choice(
+            [
+                f"No, I am {me.name}.",
+                f"I am {me.name}, not {wrong}.",
+                f"{wrong}? No. I am {me.name}, {me.role}.",
+            ]
+        )
     elif me.about and k < 0.93:
         q, a = r.choice(me.about)
     else:
-        q, a = "tell me about yourself", f"I am {me.name}, {me.role}." + (" " + r.choice(me.about)[1] if me.about else "")
+        q, a = (
+            "tell me about yourself",
+            f"I am {me.name}, {me.role}." + (" " + r.choice(me.about)[1] if me.about else ""),
+        )
     t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
 
 
 def persona_turn(t: Talk) -> None:
     """Goals, relations, refusals, setting."""
     me, r = t.me, t.rng
-    options = [k for k, v in (("goal", me.goals), ("relation", me.relations), ("refuse", me.refusals), ("where", me.setting)) if v]
+    options = [
+        k
+        for k, v in (
+            ("goal", me.goals),
+            ("relation", me.relations),
+            ("refuse", me.refusals),
+            ("where", me.setting),
+        )
+        if v
+    ]
     if not options:
         return identity_turn(t)
     match r.choice(options):
         case "goal":
-            q = r.choice("what do you want / what are you trying to do / what is your goal / what do you need / do you have plans / what drives you / can i help you with something".split(" / "))
+            q = r.choice(
+                [
+                    "what do you want",
+                    "what are you trying to do",
+                    "what is your goal",
+                    "what do you need",
+                    "do you have plans",
+                    "what drives you",
+                    "can i help you with something",
+                ]
+            )
             a = "I want to " + worlds._yours(r.choice(me.goals))
         case "relation":
             who, what = r.choice(me.relations)
-            q = r.choice("who is {x} / do you know {x} / what do you think of {x} / what about {x} / tell me about {x} / {x}? / who is {x} to you".split(" / ")).format(x=who)
+            q = r.choice(
+                [
+                    "who is {x}",
+                    "do you know {x}",
+                    "what do you think of {x}",
+                    "what about {x}",
+                    "tell me about {x}",
+                    "{x}?",
+                    "who is {x} to you",
+                ]
+            ).format(x=who)
             a = f"{who}? {F.upper(worlds._yours(what))}"
         case "refuse":
             what = r.choice(me.refusals).removeprefix("to ")
-            q = r.choice("i want you {x} / would you agree {x} / please agree {x} / you have {x} / i'll pay you {x}".split(" / ")).format(x="to " + what)
+            q = r.choice(
+                [
+                    "i want you {x}",
+                    "would you agree {x}",
+                    "please agree {x}",
+                    "you have {x}",
+                    "i'll pay you {x}",
+                ]
+            ).format(x="to " + what)
             a = r.choice([me.voice("no", r), me.voice("no", r), f"I refuse to {what}."])
             t.say(F.typed(r, q), noise(t), a)
             return
         case _:
-            q = r.choice("where are we / what is this place / where am i / what town is this / tell me about this place".split(" / "))
+            q = r.choice(
+                [
+                    "where are we",
+                    "what is this place",
+                    "where am i",
+                    "what town is this",
+                    "tell me about this place",
+                ]
+            )
             a = me.setting
     t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
 
 
 def social_turn(t: Talk) -> None:
     r = t.rng
-    kind, lines = r.choice([("greet", GREET), ("greet", GREET), ("bye", BYE), ("thanks", THANKS), ("mood", MOOD), ("insult", INSULT), ("huh", NONSENSE)])
+    kind, lines = r.choice(
+        [
+            ("greet", GREET),
+            ("greet", GREET),
+            ("bye", BYE),
+            ("thanks", THANKS),
+            ("mood", MOOD),
+            ("insult", INSULT),
+            ("huh", NONSENSE),
+        ]
+    )
     line = F.Filler(t.lex).fill(r.choice(lines).strip())
     if kind == "greet" and r.random() < 0.3:
         line += " " + r.choice([t.me.name.split()[-1], "friend", "sir", "stranger", t.me.role.split()[-1]])
@@ -281,11 +350,22 @@ def social_turn(t: Talk) -> None:
     t.say(line, noise(t), t.me.voice(kind, r))
 
 
+def react_turn(t: Talk) -> None:
+    """The game tells of an event; nobody spoke."""
+    kind, _, event = t.rng.choice(words("EVENTS")).partition(": ")
+    event = F.upper(F.Filler(t.lex).fill(event).replace("of the the ", "of the "))
+    t.conv.user(REACT, [*noise(t), *t.now(), f"Event: {event}"])
+    t.conv.says(t.me.voice(kind, t.rng))
+
+
 def echo_conversation(lex: Lexicon) -> Conversation:
     """A warm-up for copying alone: a list, twice over; the loss is on everything."""
     rng = lex.rng
     kinds = ["p", "pl", "t", "i", "w", "W", "pr", "n", "d", "sc", "cr"]
-    rows = [F.make(lex).text if rng.random() < 0.3 else lex.slot(rng.choice(kinds)) for _ in range(rng.randint(4, 14))]
+    rows = [
+        F.make(lex).text if rng.random() < 0.3 else lex.slot(rng.choice(kinds))
+        for _ in range(rng.randint(4, 14))
+    ]
     conv = Conversation("Say it again.", everything=0.15)
     conv.user("\n".join(rows))
     if rng.random() < 0.6:
@@ -304,5 +384,3 @@ def dense_conversation(lex: Lexicon, turns: int, most: int, unknown: float) -> C
         else:
             fact_turn(t, lex.rng.randint(1, most))
     return t.conv
-
-

@@ -15,19 +15,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from phrases import words
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIALS = ["<pad>", "<unk>", "<s>", "</s>", "<extra_id_0>", "<extra_id_1>"]
 PAD, UNK, BOS, EOS, SYSTEM, TURN = range(6)
 
-FUNCTION_WORDS = """a about after again all am an and any are as at back be been before but by can come could did do does
-down find for from get give go good had has have he her here him his how i if in into is it its just keep know let like
-look made make may me more much must my near need no not now of off old on one only or our out over say see she should
-so some take tell than that the their them then there they thing this time to too two under up us want was we well were
-what when where which who why will with would yes you your""".split()
+FUNCTION_WORDS = words("FUNCTION_WORDS")
 
 # The fixed spelling of tools, calls and contexts, longest first.
-# Brackets are in classes, and classes are spelled out, because onnxruntime-genai's own regex reader knows no `\{` and few `\p`.
+# Brackets are in classes, and classes are spelled out, because onnxruntime-genai's own regex reader knows no `\{`
+# and few `\p`.
 LITERALS = [
     r'\.?", "parameters": [{]"type": "object", "properties": [{][}]',
     r'\.?", "parameters": [{]"type": "object", "properties": [{]"',
@@ -37,14 +35,14 @@ LITERALS = [
     r', "enum": \["',
     r'"?\]?[}][}], "required": \["?',
     r'"\][}][}] </tool>',
-    r'\][}][}] </tool>',
+    r"\][}][}] </tool>",
     r'<tool> [{]"name": "',
     r' ?<toolcall> [{]"name": "',
     r'", "arguments": [{][}][}] </toolcall>',
     r'", "arguments": [{]"',
     r'"?[}][}] </toolcall>',
-    r'<context> ',
-    r' </context>',
+    r"<context> ",
+    r" </context>",
 ]
 LETTER = "A-Za-z\u00c0-\u024f"
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From nothing to the embedded model: `python examples/embedded_model/train.py --out DIR [--minutes N] [--resume]`.
 
-Trains the tokenizer on generated conversations, then the network on conversations that a second process generates as it goes, and
-writes checkpoints, a log, a report and the ONNX INT4 artefact. Stop it with Ctrl-C at any time and go on with `--resume`.
+Trains the tokenizer on generated conversations, then the network on conversations that another process generates as it
+goes, and writes checkpoints, a log, a report and the ONNX INT4 artefact. Stop it with Ctrl-C at any time and go on with
+`--resume`.
 """
 
 from __future__ import annotations
@@ -55,14 +56,16 @@ def longest(millions: float, rng: random.Random) -> int:
 
 
 def batches(folder: str, seed: int, seen: Any, queue: Any, size: int) -> None:
-    """The generating process: for ever, pools of conversations cut into batches of about `size` tokens of like length."""
+    """The generating process: pools of conversations, cut into batches of about `size` tokens of like length."""
     torch.set_num_threads(1)
     tok = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
     rng = random.Random(seed)
     while True:
         millions = seen.value / 1e6
         most = longest(millions, rng)
-        rows = render.encode(tok, [mix.conversation(rng, millions, most=most) for _ in range(240 if most < 1024 else 120)])
+        rows = render.encode(
+            tok, [mix.conversation(rng, millions, most=most) for _ in range(240 if most < 1024 else 120)]
+        )
         rows = [(i[:most], t[:most], w[:most]) for i, t, w in rows]
         rows.sort(key=lambda r: len(r[0]))
         ready: list[Batch] = []
@@ -73,7 +76,11 @@ def batches(folder: str, seed: int, seen: Any, queue: Any, size: int) -> None:
                 stop += 1
             group, start = rows[start:stop], stop
             n = len(group[-1][0])
-            ids, target, weight = np.zeros((len(group), n), np.int64), np.full((len(group), n), -1), np.zeros((len(group), n), np.float32)
+            ids, target, weight = (
+                np.zeros((len(group), n), np.int64),
+                np.full((len(group), n), -1),
+                np.zeros((len(group), n), np.float32),
+            )
             for k, (i, t, w) in enumerate(group):
                 ids[k, : len(i)], target[k, : len(i)], weight[k, : len(i)] = i, t, w
             ready.append((ids, target, weight))
@@ -82,7 +89,9 @@ def batches(folder: str, seed: int, seen: Any, queue: Any, size: int) -> None:
             queue.put(b)
 
 
-def loss_of(model: Nemotron, ids: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, float]:
+def loss_of(
+    model: Nemotron, ids: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, float]:
     """Weighted cross entropy at the positions that bear a loss, and the share of replies' tokens guessed right."""
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model(ids)
@@ -114,8 +123,8 @@ class Shared:
 class Rank:
     """One training process: the gradient of its own batches, and the update of its own share of the parameters.
 
-    On few cores, and beside other work, processes of one thread that meet once a step lose less time than one process whose threads
-    meet in every product.
+    On few cores, and beside other work, processes of one thread that meet once a step lose less time than one process
+    whose threads meet in every product.
     """
 
     def __init__(self, me: int, shared: Shared, out: Path, resume: bool) -> None:
@@ -192,15 +201,24 @@ def follow(me: int, shared: Shared, out: Path, resume: bool) -> None:
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--out", type=Path, required=True)
-    ap.add_argument("--minutes", type=float, default=160, help="wall-clock minutes of training, the decay included")
+    ap.add_argument(
+        "--minutes", type=float, default=160, help="wall-clock minutes of training, the decay included"
+    )
     ap.add_argument("--tokens", type=float, default=0, help="instead of minutes: tokens of training")
     ap.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--vocab", type=int, default=3072)
     ap.add_argument("--batch", type=int, default=5120, help="tokens in a step, all processes together")
     ap.add_argument("--lr", type=float, default=4e-3)
-    ap.add_argument("--decay", type=float, default=0.2, help="the share of the run in which the rate falls to zero")
-    ap.add_argument("--processes", type=int, default=min(8, os.cpu_count() or 2), help="training processes, of one thread each")
+    ap.add_argument(
+        "--decay", type=float, default=0.2, help="the share of the run in which the rate falls to zero"
+    )
+    ap.add_argument(
+        "--processes",
+        type=int,
+        default=min(8, os.cpu_count() or 2),
+        help="training processes, of one thread each",
+    )
     ap.add_argument("--no-export", action="store_true")
     a = ap.parse_args()
     torch.set_num_threads(1)
@@ -232,9 +250,26 @@ def main() -> None:
     size = sum(p.numel() for p in model.parameters())
     grads = [torch.zeros(size).share_memory_() for _ in range(a.processes)]
     seen = context.Value("d", tokens0)
-    shared = Shared(model, grads, context.Barrier(a.processes), context.Value("d", 0.0), seen, context.Queue(24), context.Value("i", 0))
-    others = [context.Process(target=batches, args=(str(out), a.seed * 1000 + step, seen, shared.queue, a.batch // a.processes), daemon=True)]
-    others += [context.Process(target=follow, args=(k, shared, out, a.resume), daemon=True) for k in range(1, a.processes)]
+    shared = Shared(
+        model,
+        grads,
+        context.Barrier(a.processes),
+        context.Value("d", 0.0),
+        seen,
+        context.Queue(24),
+        context.Value("i", 0),
+    )
+    others = [
+        context.Process(
+            target=batches,
+            args=(str(out), a.seed * 1000 + step, seen, shared.queue, a.batch // a.processes),
+            daemon=True,
+        )
+    ]
+    others += [
+        context.Process(target=follow, args=(k, shared, out, a.resume), daemon=True)
+        for k in range(1, a.processes)
+    ]
     for process in others:
         process.start()
     rank = Rank(0, shared, out, a.resume)
@@ -254,7 +289,13 @@ def main() -> None:
             shared.barrier.wait()
             if shared.request.value:
                 next_save = elapsed + 240
-                state = {"model": model.state_dict(), "tokens": seen.value, "step": step, "spent": spent + elapsed, "config": asdict(model.c)}
+                state = {
+                    "model": model.state_dict(),
+                    "tokens": seen.value,
+                    "step": step,
+                    "spent": spent + elapsed,
+                    "config": asdict(model.c),
+                }
                 torch.save(state, last.with_suffix(".tmp"))
                 last.with_suffix(".tmp").replace(last)
                 rank.save()
@@ -266,11 +307,12 @@ def main() -> None:
             running = loss if step == first + 1 else 0.97 * running + 0.03 * loss
             hits = right if step == first + 1 else 0.97 * hits + 0.03 * right
             if step % 50 == 0:
-                now = time.monotonic()
+                now, clock = time.monotonic(), time.strftime("%H:%M:%S")
                 bar = "#" * int(30 * done)
+                speed = (seen.value - tick_tokens) / (now - tick)
                 say(
-                    f"[{bar:<30}] {100 * done:5.1f}% step {step} {seen.value / 1e6:6.2f}M tokens loss {running:.3f} right {100 * hits:.1f}% "
-                    f"lr {rate:.1e} {(seen.value - tick_tokens) / (now - tick):.0f} tok/s {time.strftime('%H:%M:%S')}"
+                    f"[{bar:<30}] {100 * done:5.1f}% step {step} {seen.value / 1e6:6.2f}M loss {running:.3f} "
+                    f"right {100 * hits:.1f}% lr {rate:.1e} {speed:.0f} tok/s {clock}"
                 )
                 tick, tick_tokens = now, seen.value
             if elapsed >= next_eval:
@@ -280,7 +322,9 @@ def main() -> None:
                 torch.set_num_threads(1)
                 tick, tick_tokens = time.monotonic(), seen.value
         except KeyboardInterrupt:
-            raise SystemExit("stopped; the last checkpoint is at most four minutes old; go on with --resume") from None
+            raise SystemExit(
+                "stopped; the last checkpoint is at most four minutes old; go on with --resume"
+            ) from None
     spent += time.monotonic() - begun
     torch.set_num_threads(a.processes)
     report = evaluate.quick(model, tok, cases=40)
