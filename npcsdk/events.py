@@ -2,7 +2,7 @@
 
 A turn is a stream of events that ends with exactly one `End` or `Failed`:
 
-    (Text | Action | Refused)* (End | Failed)
+    (Text | ActionStarted | Action | Refused)* (End | Failed)
 
 Offsets count Unicode code points of the turn's spoken text from its beginning, so that an action keeps
 its place in what was said.
@@ -17,9 +17,11 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
     "Action",
+    "ActionStarted",
     "Dropped",
     "End",
     "Event",
+    "Explanation",
     "Failed",
     "Recalled",
     "Refused",
@@ -27,6 +29,8 @@ __all__ = [
     "Text",
     "Timings",
     "Tokens",
+    "Withheld",
+    "Written",
     "event_from_dict",
     "event_to_dict",
 ]
@@ -45,8 +49,25 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStarted:
+    """The character begins an action whose arguments are still being generated: time to begin an animation.
+
+    An `Action` or a `Refused` with the same ``id`` follows. When the turn ends without either, nothing came of it.
+    Not every action is announced: a game that ignores this event misses nothing.
+    """
+
+    event: ClassVar[str] = "action_started"
+    id: str
+    name: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """A checked action for the game to carry out; ``returns`` tells whether the turn waits for a result."""
+    """A checked action for the game to carry out; ``returns`` tells whether the turn waits for a result.
+
+    ``repaired``: the model misspelled the call, and what it meant was clear.
+    """
 
     event: ClassVar[str] = "action"
     id: str
@@ -54,13 +75,15 @@ class Action:
     arguments: Mapping[str, Any]
     offset: int = 0
     returns: Literal["nothing", "result"] = "nothing"
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """A call that the model made and that was not allowed to reach the game; ``message`` says why.
 
-    ``code``: ``unknown_action``, ``bad_arguments``, ``malformed`` or ``unclosed``; ``raw`` is what the model wrote.
+    ``code``: ``unknown_action``, ``bad_arguments``, ``malformed``, ``unclosed``, ``too_many`` or ``cooldown``; ``raw``
+    is what the model wrote. ``id`` is that of the `ActionStarted` which announced it, "" when none did.
     """
 
     event: ClassVar[str] = "refused"
@@ -69,6 +92,7 @@ class Refused:
     message: str
     offset: int = 0
     raw: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +134,38 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """An action that the character could not use this turn, and why."""
+
+    name: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A call as the model wrote it, and what became of it: an action's id, or a `Refused`'s code."""
+
+    raw: str
+    became: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why the character could do what it did: for people who look into a turn, and for tests of a world.
+
+    ``constraint`` says in words what the model was held to, "" when the runtime cannot hold it. ``tool_changes``
+    counts how often the actions in the prompt have changed in the conversation: each time costs a computation of
+    the whole prompt.
+    """
+
+    offered: tuple[str, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    constraint: str = ""
+    calls: tuple[Written, ...] = ()
+    tool_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """The turn is over; ``text`` is all that was said."""
 
@@ -120,6 +176,7 @@ class End:
     timings: Timings = field(default_factory=Timings)
     recalled: tuple[Recalled, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    explanation: Explanation = field(default_factory=Explanation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +190,11 @@ class Failed:
     text: str = ""
 
 
-Event: TypeAlias = Text | Action | Refused | End | Failed
+Event: TypeAlias = Text | ActionStarted | Action | Refused | End | Failed
 
-_KINDS: dict[str, type[Event]] = {kind.event: kind for kind in (Text, Action, Refused, End, Failed)}
+_KINDS: dict[str, type[Event]] = {
+    kind.event: kind for kind in (Text, ActionStarted, Action, Refused, End, Failed)
+}
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
@@ -158,10 +217,20 @@ def event_from_dict(data: Mapping[str, Any]) -> Event:
         fields["timings"] = _known(Timings, fields.get("timings", {}))
         fields["recalled"] = tuple(_known(Recalled, item) for item in fields.get("recalled", ()))
         fields["dropped"] = tuple(_known(Dropped, item) for item in fields.get("dropped", ()))
+        fields["explanation"] = _explanation(fields.get("explanation", {}))
     try:
         return kind(**fields)
     except TypeError as error:
         raise KeyError(f"{data['event']}: {error}") from error
+
+
+def _explanation(data: Mapping[str, Any]) -> Explanation:
+    lists: dict[str, Any] = {
+        "offered": tuple(data.get("offered", ())),
+        "withheld": tuple(_known(Withheld, item) for item in data.get("withheld", ())),
+        "calls": tuple(_known(Written, item) for item in data.get("calls", ())),
+    }
+    return _known(Explanation, {**data, **lists})
 
 
 def _known(kind: Any, data: Mapping[str, Any]) -> Any:

@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 
 from npcsdk.events import (
     Action,
+    ActionStarted,
     Dropped,
     End,
     Event,
+    Explanation,
     Failed,
     Recalled,
     Refused,
     Text,
     Timings,
     Tokens,
+    Withheld,
+    Written,
     event_from_dict,
     event_to_dict,
 )
@@ -42,8 +46,10 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         arguments=st.dictionaries(WORDS, JSON, max_size=3),
         offset=COUNTS,
         returns=st.sampled_from(["nothing", "result"]),
+        repaired=st.booleans(),
     ),
-    st.builds(Refused, name=WORDS, code=WORDS, message=WORDS, offset=COUNTS, raw=WORDS),
+    st.builds(ActionStarted, id=WORDS, name=WORDS, offset=COUNTS),
+    st.builds(Refused, name=WORDS, code=WORDS, message=WORDS, offset=COUNTS, raw=WORDS, id=WORDS),
     st.builds(
         End,
         reason=st.sampled_from(["stop", "length", "cancelled", "rounds"]),
@@ -52,6 +58,14 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         timings=st.builds(Timings, recall_ms=NUMBERS, sdk_ms=NUMBERS, first_token_ms=NUMBERS, total_ms=NUMBERS),
         recalled=st.tuples(st.builds(Recalled, source=WORDS, text=WORDS, score=NUMBERS, reason=WORDS)) | st.just(()),
         dropped=st.tuples(*[st.builds(Dropped, what=WORDS, tokens=COUNTS)] * 2) | st.just(()),
+        explanation=st.builds(
+            Explanation,
+            offered=st.tuples(WORDS, WORDS),
+            withheld=st.tuples(st.builds(Withheld, name=WORDS, reason=WORDS)) | st.just(()),
+            constraint=WORDS,
+            calls=st.tuples(st.builds(Written, raw=WORDS, became=WORDS)) | st.just(()),
+            tool_changes=COUNTS,
+        ),
     ),
     st.builds(Failed, code=WORDS, message=WORDS, hint=WORDS, text=WORDS),
 )  # fmt: skip
@@ -73,6 +87,7 @@ def test_every_field_is_in_the_data_under_its_own_name(event: Event) -> None:
     [
         (Text(text="a"), "text"),
         (Action(id="1", name="a", arguments={}), "action"),
+        (ActionStarted(id="1", name="a"), "action_started"),
         (Refused(name="a", code="c", message="m"), "refused"),
         (End(reason="stop"), "end"),
         (Failed(code="c", message="m"), "error"),

@@ -8,8 +8,9 @@ It is fed what a backend generates and what the game answers, and gives back eve
         for the actions in `waiting`: give each its `result`
         `messages` is what the model must see next
 
-Calls are checked here; what is not legal never becomes an `Action`. The assistant's part of the history holds
-legal calls only: a broken one, seen again, teaches a small model to break the next.
+Calls are checked here, and repaired where their meaning is clear; what is not legal never becomes an `Action`. The
+assistant's part of the history holds legal calls only: a broken one, seen again, teaches a small model to break the
+next.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from npcsdk.actions.constraint import BadCall, Offer
-from npcsdk.actions.formats import MalformedCall, ToolFormat
-from npcsdk.actions.stream import CallPart, CallStream, Part, Speech, Unclosed
+from npcsdk.actions.formats import Call, MalformedCall, ToolFormat
+from npcsdk.actions.repair import repair_body, repair_call
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.actions.stream import CallName, CallPart, CallStream, Part, Speech, Unclosed
 from npcsdk.backends.base import Piece
 from npcsdk.dialogue.kept import SampledCall, kept_segments
-from npcsdk.events import Action, Event, Refused, Text
+from npcsdk.events import Action, ActionStarted, Event, Refused, Text
 from npcsdk.prompt.templates import ChatMessage
 from npcsdk.prompt.untrusted import neutralise
 
@@ -71,7 +74,10 @@ class _Round:
     pieces: list[Piece] = field(default_factory=list[Piece])
     length: int = 0
     calls: list[SampledCall] = field(default_factory=list[SampledCall])
-    talked_over: bool = False  # speech after a waiting call came; it is not taken
+    talked_over: bool = False  # what the model writes now comes after a waiting call; it is not taken
+    started: ActionStarted | None = None  # announced, and neither made nor refused yet
+    started_at: int = -1
+    ended: bool = False  # the model ended the generation of its own will
 
 
 class TurnMachine:
@@ -82,15 +88,24 @@ class TurnMachine:
         tool_format: the model's dialect.
         max_calls: calls in one turn; further ones are refused.
         new_id: makes action ids, unique in the conversation.
+        sequence: stop at an action that returns a result, so that the model decides on the next one with the
+            answer in hand; otherwise it may call several, and gets their answers together.
     """
 
     def __init__(
-        self, *, offer: Offer, tool_format: ToolFormat, max_calls: int, new_id: Callable[[], str]
+        self,
+        *,
+        offer: Offer,
+        tool_format: ToolFormat,
+        max_calls: int,
+        new_id: Callable[[], str],
+        sequence: bool = False,
     ) -> None:
         self._offer = offer
         self._format = tool_format
         self._max_calls = max_calls
         self._new_id = new_id
+        self._sequence = sequence
         self._calls = 0
         self._round = self._new_round()
         self._messages: list[ChatMessage] = []
@@ -135,11 +150,13 @@ class TurnMachine:
         self._round.length += len(piece.text)
         return self._events(self._round.stream.feed(piece.text))
 
-    def round_over(self, *, cancelled: bool = False) -> list[Event]:
+    def round_over(self, *, cancelled: bool = False, cut: bool = False) -> list[Event]:
         """The generation is over. After it, `waiting` says whether there is a next round.
 
-        A cancelled turn keeps what was said and the calls that were made, and has no next round.
+        A cancelled turn keeps what was said and the calls that were made, and has no next round. ``cut`` says that
+        the length limit ended it: then a call that is not finished cannot be told from half of one.
         """
+        self._round.ended = not (cancelled or cut)
         events = self._events(self._round.stream.finish())
         kept = kept_segments(
             self._round.pieces, self._round.calls, self._format, silent_after=self._round.talked_over
@@ -180,7 +197,8 @@ class TurnMachine:
 
     def _new_round(self) -> _Round:
         self._space_due = False
-        return _Round(CallStream(self._format.opening, self._format.closing))
+        tool_format = self._format
+        return _Round(CallStream(tool_format.opening, tool_format.closing, bare=tool_format.bare))
 
     def _events(self, parts: Iterable[Part]) -> list[Event]:
         events: list[Event] = []
@@ -192,10 +210,12 @@ class TurnMachine:
                     self._round.talked_over = True
                 else:
                     events.append(self._say(part.text))
+            elif isinstance(part, CallName):
+                events.extend(self._name(part))
             elif isinstance(part, CallPart):
                 events.extend(self._call(part))
-            elif isinstance(part, Unclosed):
-                events.append(self._unclosed(part))
+            else:
+                events.extend(self._unclosed(part))
         return events
 
     def _say(self, text: str) -> Text:
@@ -207,42 +227,99 @@ class TurnMachine:
         self._offset += len(text)
         return event
 
+    def _name(self, part: CallName) -> list[Event]:
+        if part.name not in self._offer.actions or not self.calls_left:
+            return []
+        started = ActionStarted(id=self._new_id(), name=part.name, offset=self._offset)
+        self._round.started, self._round.started_at = started, part.start
+        return [started]
+
     def _call(self, part: CallPart) -> list[Event]:
+        if self._round.started_at != part.start:
+            self._round.started = None
         try:
-            calls = self._format.parse_calls(part.body)
+            calls, repaired = self._read(part.body)
         except MalformedCall as error:
             self._round.calls.append(SampledCall(part.start, part.end, part.body))
             return [self._refused("malformed", "", str(error), part.body)]
         events: list[Event] = []
         legal: list[str] = []
-        for call in calls:
+        for written in calls:
             try:
                 if not self.calls_left:
                     raise BadCall("too_many", f"more than {self._max_calls} calls in one turn")
-                definition, arguments = self._offer.check(call)
+                call, definition, arguments = self._checked(written)
             except BadCall as error:
-                events.append(self._refused(error.code, call.name, str(error), part.body))
+                events.append(self._refused(error.code, written.name, str(error), part.body))
                 continue
             self._calls += 1
+            started, self._round.started = self._round.started, None
             action = Action(
-                id=self._new_id(),
+                id=started.id if started else self._new_id(),
                 name=call.name,
                 arguments=arguments,
                 offset=self._offset,
                 returns=definition.returns,
+                repaired=repaired or call is not written,
             )
             if definition.returns == "result":
                 self._waiting[action.id] = action
+                self._round.talked_over = self._sequence
             events.append(action)
             legal.append(self._format.render_call(call.name, call.arguments))
-        self._round.calls.append(
-            SampledCall(part.start, part.end, part.body, tuple(legal), whole=len(legal) == len(calls))
+            if self.stop_now:
+                break
+        whole = len(legal) == len(calls) and not any(
+            isinstance(event, Action) and event.repaired for event in events
         )
+        self._round.calls.append(SampledCall(part.start, part.end, part.body, tuple(legal), whole=whole))
         return events
 
-    def _unclosed(self, part: Unclosed) -> Refused:
+    def _read(self, body: str) -> tuple[list[Call], bool]:
+        """The calls in ``body``, and whether it had to be repaired."""
+        try:
+            return list(self._format.parse_calls(body)), False
+        except MalformedCall as error:
+            try:  # a body is incomplete only where the model closed the call, or ended its reply
+                return repair_body(body, self._format, ended=True), True
+            except MalformedCall:
+                raise error from None
+
+    def _checked(self, written: Call) -> tuple[Call, ActionDefinition, dict[str, Any]]:
+        """The call as it was written or, if that is not legal, as it was clearly meant."""
+        try:
+            return (written, *self._offer.check(written))
+        except BadCall as error:
+            schemas = {name: offered.schema for name, offered in self._offer.actions.items()}
+            meant = repair_call(written, schemas, self._offer.withheld)
+            if meant == written:
+                raise
+            try:
+                return (meant, *self._offer.check(meant))
+            except BadCall:
+                raise error from None
+
+    def _unclosed(self, part: Unclosed) -> list[Event]:
+        if self._round.ended:
+            try:
+                repair_body(part.body, self._format, ended=True)
+            except MalformedCall:
+                pass
+            else:
+                return self._call(CallPart(part.body, part.start, self._round.length))
         self._round.calls.append(SampledCall(part.start, self._round.length, part.body))
-        return self._refused("unclosed", "", "the call was not finished", part.body)
+        started = self._round.started
+        return [
+            self._refused("unclosed", started.name if started else "", "the call was not finished", part.body)
+        ]
 
     def _refused(self, code: str, name: str, message: str, raw: str) -> Refused:
-        return Refused(name=name, code=code, message=message, offset=self._offset, raw=raw)
+        started, self._round.started = self._round.started, None
+        return Refused(
+            name=name or (started.name if started else ""),
+            code=code,
+            message=message,
+            offset=self._offset,
+            raw=raw,
+            id=started.id if started else "",
+        )

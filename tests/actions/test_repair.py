@@ -25,10 +25,10 @@ OPEN = [Call("open_gate", {"gate": "iron gate"})]
         ('[{"name": "wave", "arguments": {}},]', WAVE),
         ("{'name': 'open_gate', 'arguments': {'gate': 'iron gate'}}", OPEN),
         ('{"name": "open_gate", "arguments": {\'gate\': "iron gate"}}', OPEN),
-        ("{'name': 'take', 'arguments': {'what': 'the smith's hammer'}}", [Call("take", {"what": "the smith's hammer"})]),
-        ("{'name': 'take', 'arguments': {'what': 'the smith\\'s hammer'}}", [Call("take", {"what": "the smith's hammer"})]),
+        ("{'name': 'take', 'arguments': {'what': 'the smith's axe'}}", [Call("take", {"what": "the smith's axe"})]),
+        ("{'name': 'take', 'arguments': {'what': 'the smith\\'s axe'}}", [Call("take", {"what": "the smith's axe"})]),
         ("{'name': 'say', 'arguments': {'text': 'a \"big\" one'}}", [Call("say", {"text": 'a "big" one'})]),
-        ('{"name": "a", "arguments": {"x": True, "y": False, "z": None}}', [Call("a", {"x": True, "y": False, "z": None})]),
+        ('{"name": "a", "arguments": {"x": True, "y": None}}', [Call("a", {"x": True, "y": None})]),
         ('{"name": "open_gate", "gate": "iron gate"}', OPEN),
         ('{"name": "open_gate", "type": "function", "gate": "iron gate"}', OPEN),
         ('{"name": "open_gate", "arguments": "{\\"gate\\": \\"iron gate\\"}"}', OPEN),
@@ -101,14 +101,15 @@ def test_what_is_not_clear_stays_refused(body: str, ended: bool) -> None:
     assert 0 < len(str(caught.value)) < 300
 
 
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 VALUES = st.recursive(
-    st.booleans() | st.none() | st.integers(-(2**40), 2**40) | st.text(st.characters(exclude_categories=("Cs",)), max_size=12),
+    st.booleans() | st.none() | st.integers(-(2**40), 2**40) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_categories=("Cs",)), max_size=6), VALUES, max_size=4))
+@given(st.dictionaries(TEXT, VALUES, max_size=4))
 def test_good_json_is_read_as_json_reads_it(arguments: dict[str, Any]) -> None:
     body = json.dumps({"name": "a", "arguments": arguments})
     assert repair_body(body, FORMAT) == [Call("a", arguments)]
