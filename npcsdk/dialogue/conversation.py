@@ -94,6 +94,7 @@ class Conversation:
         self.npc = npc
         self.player = player
         self._mind = mind
+        self._template = mind.template.speaking_as(npc.name)
         self._condition = threading.Condition()
         self._busy = False
         self._closed = False
@@ -106,7 +107,7 @@ class Conversation:
         sampling = npc.sampling(mind.sampling, None)
         window = mind.backend.capabilities.context_length
         self._composer = Composer(
-            mind.template,
+            self._template,
             mind.backend.count,
             Shares(window=window, reply=min(sampling.max_tokens, window // 4)),
             contexts_in_system=mind.contexts_in_system,
@@ -321,9 +322,9 @@ class Conversation:
         turn.composed = self._composer.with_room_for(turn.composed, machine.messages)
         turn.dropped = turn.composed.dropped
         request = Request(
-            prompt=turn.composed.prompt(mind.template, machine.messages),
+            prompt=turn.composed.prompt(self._template, machine.messages),
             sampling=self.npc.sampling(mind.sampling, turn.seed),
-            stop=mind.template.stop,
+            stop=self._template.stop,
             constraint=self._constraint(machine, offer, rounds_left),
             cancel=flag,
             session=self.id,

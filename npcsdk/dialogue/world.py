@@ -21,7 +21,7 @@ from npcsdk.memory.recall import Memory
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
-from npcsdk.prompt.templates import load_template
+from npcsdk.prompt.templates import template_for
 
 __all__ = ["World", "open_world"]
 
@@ -49,7 +49,7 @@ class World:
         self._open: dict[str, Conversation] = {}
         self._mind = Mind(
             backend=backend,
-            template=load_template(source.prompt_format),
+            template=template_for(source),
             tool_format=load_format(source.tool_format),
             memory=memory,
             definitions=self.actions,
@@ -143,14 +143,16 @@ def open_world(
         folder: a world's folder; None is the world that ships with the package.
         model: what `npcsdk.backends.registry.resolve` takes; None is the embedded model.
         memory: the folder in which memory is kept; None keeps it for this run only.
-        options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``contexts``.
+        options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``contexts``, ``tool_format``
+            (for a model whose dialect is another than was found).
 
     Raises:
         WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
     """
     definition = load_world(folder or shipped_world())
     source = resolve(model)
-    source = replace(source, options={**source.options, **(options or {})})
+    given = {**source.options, **(options or {})}
+    source = replace(source, tool_format=str(given.pop("tool_format", source.tool_format)), options=given)
     stored = Memory.open(memory, definition.lore)
     try:
         backend = load(source)

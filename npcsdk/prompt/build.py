@@ -177,9 +177,6 @@ def assemble(
 
     ``system_contexts`` are passages for a model that needs them at the template's published place.
     """
-    segments = [
-        *template.head(system, tools, [one_line(text) for text in system_contexts]),
-        *(segment for message in messages for segment in template.message(message)),
-        *template.reply(),
-    ]
+    contexts = [one_line(text) for text in system_contexts]
+    segments = template.conversation(system, tools, contexts, messages)
     return Prompt(merged(segments), template.chat(system, tools, messages), tuple(tools))

@@ -12,10 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npcsdk.backends.base import Segment
-from npcsdk.prompt.templates.base import ChatMessage, Template
+from npcsdk.actions.formats import ToolFormat
+from npcsdk.backends.base import ModelSource, Segment
+from npcsdk.prompt.templates.base import ChatMessage, Template, stripped
 
-__all__ = ["TEMPLATE"]
+__all__ = ["NemotronTemplate", "template"]
 
 _SYSTEM = Segment("<extra_id_0>", control=True)
 _TURN = Segment("<extra_id_1>", control=True)
@@ -27,6 +28,7 @@ class NemotronTemplate(Template):
 
     name = "nemotron"
     stop = ("<extra_id_1>", "<extra_id_0>")
+    control = ("<extra_id_0>", "<extra_id_1>")
 
     def head(
         self, system: str, tools: Sequence[Mapping[str, Any]], contexts: Sequence[str]
@@ -45,7 +47,7 @@ class NemotronTemplate(Template):
         return (_SYSTEM, Segment(text + "\n\n"))
 
     def message(self, message: ChatMessage) -> tuple[Segment, ...]:
-        return (_TURN, Segment(_WORDS[message.role]), *_stripped(message.segments), Segment("\n"))
+        return (_TURN, Segment(_WORDS[message.role]), *stripped(message.segments), Segment("\n"))
 
     def reply(self) -> tuple[Segment, ...]:
         return (_TURN, Segment(_WORDS["assistant"]))
@@ -54,18 +56,7 @@ class NemotronTemplate(Template):
         return f"<context> {text.strip()} </context>"
 
 
-def _stripped(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments without white space at either end; one that is cut loses its ids, for they spell more."""
-    kept = list(segments)
-    while kept and not kept[0].text.strip():
-        del kept[0]
-    while kept and not kept[-1].text.strip():
-        del kept[-1]
-    if kept and kept[0].text != kept[0].text.lstrip():
-        kept[0] = Segment(kept[0].text.lstrip())
-    if kept and kept[-1].text != kept[-1].text.rstrip():
-        kept[-1] = Segment(kept[-1].text.rstrip())
-    return kept
-
-
-TEMPLATE = NemotronTemplate()
+def template(source: ModelSource, tool_format: ToolFormat) -> NemotronTemplate:
+    """The template; the same for all models of the family, which spells tools itself."""
+    del source, tool_format
+    return NemotronTemplate()
