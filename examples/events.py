@@ -30,6 +30,8 @@ def show(event: npcsdk.Event) -> None:
     match event:
         case npcsdk.Text():
             print(event.text, end="", flush=True)
+        case npcsdk.ActionStarted():
+            print(f"\n  [{event.name} begins]", end="")
         case npcsdk.Action():
             print(f"\n  [{event.name} {dict(event.arguments)} at character {event.offset}]")
         case npcsdk.Refused():

@@ -21,6 +21,7 @@ _HOME = {
     "Action": "npcsdk.events",
     "ActionDefinition": "npcsdk.actions.schema",
     "ActionError": "npcsdk.errors",
+    "ActionStarted": "npcsdk.events",
     "AsyncWorld": "npcsdk.bridge.client",
     "BackendError": "npcsdk.errors",
     "BridgeError": "npcsdk.errors",
@@ -47,6 +48,7 @@ __all__ = [  # noqa: RUF022 - __version__ last
     "Action",
     "ActionDefinition",
     "ActionError",
+    "ActionStarted",
     "AsyncWorld",
     "BackendError",
     "BridgeError",
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
         WorldError,
         WorldInvalid,
     )
-    from npcsdk.events import Action, End, Event, Failed, Refused, Text
+    from npcsdk.events import Action, ActionStarted, End, Event, Failed, Refused, Text
 
 
 def __getattr__(name: str) -> Any:

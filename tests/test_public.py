@@ -13,6 +13,7 @@ PUBLIC = [
     "Action",
     "ActionDefinition",
     "ActionError",
+    "ActionStarted",
     "AsyncWorld",
     "BackendError",
     "BridgeError",

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.text import Text as Styled
 
 from npcsdk.errors import NpcError
-from npcsdk.events import Action, End, Event, Failed, Refused, Text, event_to_dict
+from npcsdk.events import Action, ActionStarted, End, Event, Failed, Refused, Text, event_to_dict
 
 __all__ = [
     "EventPrinter",
@@ -90,6 +90,8 @@ class EventPrinter:
             sys.stdout.write(text)
             sys.stdout.flush()
             self._open = True
+        elif isinstance(event, ActionStarted):
+            pass  # for animations; the action itself is printed
         elif isinstance(event, Action):
             self._aside(f"[{event.name}({arguments_text(event.arguments)})]", "yellow")
         elif isinstance(event, Refused):
