@@ -37,7 +37,7 @@ def test_say_json_is_one_event_a_line(npcsdk: Run, script: Script) -> None:
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     kinds = [event["event"] for event in events]
-    assert set(kinds) == {"text", "action", "refused", "end"}
+    assert set(kinds) == {"text", "action_started", "action", "refused", "end"}
     assert kinds[-1] == "end"
     action = events[kinds.index("action")]
     assert action.keys() >= {"id", "name", "arguments", "offset"}
