@@ -8,6 +8,7 @@ import random
 import corpus
 import deeds
 import facts as F
+import reading
 import skills as S
 import toolbox
 import worlds
@@ -43,7 +44,9 @@ SKILLS = {
     "social": 9,
     "look": 4,
     "react": 5,
-    "another": 9,
+    "another": 7,
+    "answer": 12,
+    "silence": 6,
 }
 
 
@@ -65,6 +68,8 @@ def turn(t: S.Talk, tools: list[toolbox.Tool]) -> None:
         name = t.rng.choices(list(SKILLS), list(SKILLS.values()))[0]
         if name == "another":
             corpus.another(t)
+        elif name in ("answer", "silence"):
+            getattr(reading, name + "_turn")(t)
         elif name == "look":
             deeds.look_turn(t)
         else:
@@ -96,7 +101,7 @@ def from_book(lex: Lexicon, turns: int) -> Conversation:
         elif not block.says:
             turn(t, [])
         else:
-            lex.rng.choice([S.fact_turn, S.unknown_turn, S.identity_turn])(t)
+            lex.rng.choice([S.fact_turn, reading.answer_turn, reading.silence_turn, S.identity_turn])(t)
     return t.conv
 
 

@@ -283,7 +283,7 @@ def main() -> None:
             elapsed = time.monotonic() - begun
             done = (seen.value - tokens0) / a.tokens if a.tokens else elapsed / 60 / a.minutes
             stop = done >= 1
-            rate = a.lr * min(1.0, (step - first + 1) / 150) * min(1.0, max(0.02, (1 - done) / a.decay))
+            rate = a.lr * min(1.0, (step - first + 1) / (10 if first else 150)) * min(1.0, max(0.02, (1 - done) / a.decay))
             shared.rate.value = -1.0 if stop else rate
             shared.request.value = int(stop or elapsed >= next_save)
             shared.barrier.wait()

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions about the hand-written passages, answered in the passage's own words, or not at all.
+
+The replies of the hand-written exchanges are free; a character that is asked about lore should rather repeat what the
+lore says. So each passage also serves with the sentence that holds the answer, and each question also stands where
+no passage answers it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import corpus
+import facts as F
+from lexicon import Lexicon
+from phrases import words
+from skills import Talk, contexts_for, dress
+
+SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z{\"])")
+ASKS = re.compile(
+    r"\b(who|whose|what|where|when|how|why|which|is|are|do|does|did|tell|any|has|was|whats|wheres|whos)\b",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A passage with slots, the lines that ask about it, and the sentence that answers them."""
+
+    passage: str
+    lines: tuple[str, ...]
+    sentence: str
+
+
+def content(text: str) -> set[str]:
+    """The words of a text that carry its matter; a slot counts as a word."""
+    common = set(words("FUNCTION_WORDS"))
+    return {w for w in re.findall(r"\{\w+\}|[a-z0-9]+", text.lower()) if w not in common and len(w) > 2}
+
+
+@cache
+def readings() -> list[Reading]:
+    out: list[Reading] = []
+    for block in corpus.book():
+        if block.kind not in ("fact", "fact_system", "followup"):
+            continue
+        known: list[str] = [s.partition(":")[2].strip() for s in block.says if s.startswith("knows:")]
+        for step in block.steps:
+            known += [c for c in step.contexts if not c.startswith("Now:")]
+            said = content(" ".join(step.replies)) - content(" ".join(step.lines))
+            best, passage, score = "", "", 0
+            for candidate in known:
+                for sentence in SENTENCE.split(candidate):
+                    hits = len(content(sentence) & said)
+                    if hits > score:
+                        best, passage, score = sentence, candidate, hits
+            asks = tuple(x for x in step.lines if ASKS.search(x) and len(content(x)) > 1 and x[0] != "[")
+            if score >= 1 and asks and "<<" not in " ".join(step.replies):
+                out.append(Reading(passage, asks, best))
+    return out
+
+
+def stray(lex: Lexicon) -> str:
+    """Some hand-written passage, with slots filled."""
+    return corpus.Slots(lex, {}).fill(lex.rng.choice(readings()).passage)
+
+
+def answer_turn(t: Talk) -> None:
+    """A hand-written passage among others, and the question that it answers."""
+    r = t.rng
+    reading = r.choice(readings())
+    slots = corpus.Slots(t.lex, {"me": t.me.name, "myrole": t.me.role})
+    rows = [slots.fill(reading.passage)]
+    for _ in range(r.choice([0, 0, 1, 2, 3])):
+        rows += [stray(t.lex)] if r.random() < 0.5 else contexts_for(t, None, 1)[0]
+    r.shuffle(rows)
+    reply = slots.fill(reading.sentence)
+    t.say(F.typed(r, slots.fill(r.choice(reading.lines))), rows, dress(t, reply, 0.7))
+
+
+def silence_turn(t: Talk) -> None:
+    """A hand-written question that nothing here answers."""
+    r = t.rng
+    reading = r.choice(readings())
+    slots = corpus.Slots(t.lex, {"me": t.me.name, "myrole": t.me.role})
+    line = slots.fill(r.choice(reading.lines))
+    asked = content(line)
+    rows: list[str] = []
+    for _ in range(r.choice([0, 0, 1, 1, 2, 3])):
+        row = stray(t.lex) if r.random() < 0.6 else contexts_for(t, None, 1)[0][0]
+        if len(content(row) & asked) < 2:
+            rows.append(row)
+    reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
+    t.say(F.typed(r, line), rows, F.upper(reply))
