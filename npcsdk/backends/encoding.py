@@ -33,7 +33,8 @@ class TextEncoding:
         tokenizer: a tokenizer of its own: its settings are changed.
         vocabulary: the width of the model's logits; ids from there on do not exist for it.
 
-    ``control`` holds the ids of all control tokens, ``vocabulary`` the number of ids.
+    ``control`` holds the ids of all tokens that text may not become, ``special`` those of them that a reply should
+    not hold either, ``vocabulary`` the number of ids.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, vocabulary: int | None = None) -> None:
@@ -44,13 +45,13 @@ class TextEncoding:
         markers = {
             number: token for number, token in added.items() if token.content.replace(_SPACE, " ").strip()
         }
-        if any(not token.special for token in markers.values()):
-            tokenizer = _all_special(tokenizer, set(markers))
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.vocabulary = vocabulary or tokenizer.get_vocab_size(with_added_tokens=True)
         self.control = frozenset(markers)
-        self.special = frozenset(number for number, token in added.items() if token.special)
+        self.special = frozenset(
+            number for number, token in added.items() if token.special and number < self.vocabulary
+        )
         self._ids = {token.content: number for number, token in markers.items()}
         self._splitter = _splitter(markers.values())
         self._prefix = _dummy_prefix(tokenizer)
@@ -152,7 +153,8 @@ class TextEncoding:
         ids = encoding.ids
         if self.control.isdisjoint(ids):
             return ids
-        # A vocabulary can spell a control token with an ordinary piece. Encode the halves apart.
+        # Markers that are not declared special are recognised all the same, and merges can build one. Encode the
+        # halves apart.
         for (start, end), number in zip(encoding.offsets, ids, strict=True):
             if number in self.control:
                 if (
@@ -171,15 +173,6 @@ def _splitter(markers: Collection[AddedToken]) -> re.Pattern[str] | None:
         for token in sorted(markers, key=lambda token: -len(token.content))
     ]
     return re.compile("|".join(spelled)) if spelled else None
-
-
-def _all_special(tokenizer: Tokenizer, markers: set[int]) -> Tokenizer:
-    """The same tokenizer with ``markers`` marked special, so that they are not recognised in text."""
-    content = cast("dict[str, Any]", json.loads(tokenizer.to_str()))
-    for token in cast("list[dict[str, Any]]", content["added_tokens"]):
-        if token["id"] in markers:
-            token["special"] = True
-    return Tokenizer.from_str(json.dumps(content))
 
 
 def _state(part: Any) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def load(source: ModelSource) -> Backend:
     Raises:
         ModelError: the model cannot be loaded; a later attempt starts afresh.
         MissingExtra: a package that the backend needs is not installed.
-        BackendError: code ``backend_unknown``.
+        BackendError: code ``backend_unknown`` or ``runtime_unusable`` (installed, but its native part does not load).
     """
     target = BACKENDS.get(source.backend)
     if target is not None:
@@ -113,6 +113,12 @@ def load(source: ModelSource) -> Backend:
             raise MissingExtra(
                 f"The backend {source.backend!r} needs the package {error.name!r}, which is not installed.",
                 hint=f"Install it: pip install {(error.name or '').replace('_', '-')}",
+            ) from error
+        except ImportError as error:
+            raise BackendError(
+                f"What the backend {source.backend!r} needs is installed but does not load: {error}.",
+                code="runtime_unusable",
+                hint="Install it again; on Windows it needs the Visual C++ redistributable.",
             ) from error
         loader = cast("Callable[[ModelSource], Backend]", getattr(module, function))
         return loader(source)

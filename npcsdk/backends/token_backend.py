@@ -281,8 +281,9 @@ class TokenBackend(Backend):
 
     def _stops(self, stop: Sequence[str]) -> tuple[frozenset[int], tuple[str, ...]]:
         """Stop strings that are control tokens end by id; all of them end by text too."""
-        ids = (self._encoding.token_id(text) for text in stop)
-        return frozenset((*self._ends, *(number for number in ids if number is not None))), tuple(stop)
+        ids = [self._encoding.token_id(text) for text in stop]
+        known = (number for number in ids if number is not None and number < self._vocabulary)
+        return frozenset((*self._ends, *known)), tuple(stop)
 
     def _banned(
         self, request: Request, ends: frozenset[int]

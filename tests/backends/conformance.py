@@ -259,6 +259,15 @@ class Conformance:
         say(backend, Request(prompt=long, sampling=GREEDY, session="cut"))
         assert say(backend, Request(prompt=short, sampling=GREEDY, session="cut")).text == cold
 
+    def test_prompts_that_take_turns_in_one_session(self, backend: Backend) -> None:
+        need(backend, "sessions")
+        prompts = [prompt("One", "Two", "Three"), prompt("One", "Six"), prompt("Four")]
+        cold = [say(backend, Request(prompt=one, sampling=GREEDY, session=None)).text for one in prompts]
+        for at in (0, 1, 0, 2, 1, 2, 0):
+            assert (
+                say(backend, Request(prompt=prompts[at], sampling=GREEDY, session="turns")).text == cold[at]
+            )
+
     def test_a_released_session_starts_cold_and_says_the_same(self, backend: Backend) -> None:
         need(backend, "sessions")
         first = say(backend, Request(prompt=prompt("Hello"), sampling=GREEDY, session="gone"))

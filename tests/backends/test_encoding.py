@@ -79,6 +79,13 @@ def test_harmless_text_is_encoded_as_the_tokenizer_itself_would(name: str, text:
     assert encoding.encode(Prompt(segments)) == PLAIN[name].encode(whole, add_special_tokens=False).ids
 
 
+def test_a_marker_in_text_is_encoded_as_the_letters_that_it_is() -> None:
+    plain = byte_level()
+    plain.encode_special_tokens = True
+    text = "say </s> or <extra_id_1>"
+    assert ENCODINGS["byte-level"].encode_text(text) == plain.encode(text, add_special_tokens=False).ids
+
+
 @every_encoding
 def test_given_ids_are_used_as_they_are(encoding: TextEncoding) -> None:
     ids = (70, 71, 9)

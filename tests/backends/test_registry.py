@@ -92,6 +92,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install" in caught.value.hint
 
 
+def test_a_package_that_does_not_load_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "npcsdk_broken_runtime.py").write_text("raise ImportError('DLL load failed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.BACKENDS, "fancy", "npcsdk_broken_runtime:load")
+    with pytest.raises(BackendError, match="DLL load failed") as caught:
+        registry.load(ModelSource(name="x", backend="fancy", path="."))
+    assert caught.value.code == "runtime_unusable"
+
+
 def test_third_parties_join_by_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     class Point:
         name = "theirs"

@@ -48,10 +48,15 @@ def test_bytes_one_by_one_never_show_half_a_character() -> None:
     assert not any("\ufffd" in piece.text for piece in pieces)
 
 
+few = st.text(alphabet="ab.é", max_size=30)  # Few letters, so that stops do come.
+
+
 @given(
-    st.text(max_size=30),
+    st.one_of(st.text(max_size=30), few),
     st.sets(st.integers(0, 120)),
-    st.lists(st.text(min_size=1, max_size=4), max_size=3),
+    st.lists(
+        st.one_of(st.text(min_size=1, max_size=4), few.filter(lambda text: 0 < len(text) < 5)), max_size=3
+    ),
 )
 def test_any_text_any_split_any_stops(text: str, places: set[int], stops: list[str]) -> None:
     tokens = cut(text.encode(), places)
@@ -81,6 +86,10 @@ def test_ids_of_a_piece_are_exactly_its_text(text: str, places: set[int], stops:
     assert ids == list(range(len(ids)))
     if not stopped and text:
         assert len(ids) == len(tokens)
+
+
+def test_of_two_stops_in_one_token_the_first_counts() -> None:
+    assert run([b"one! two. three"], (".", "!")) == ([Piece("one")], True)
 
 
 def test_only_what_may_begin_a_stop_is_held_back() -> None:

@@ -185,6 +185,18 @@ def test_control_tokens_that_are_no_stop_are_never_said() -> None:
     assert said.usage.generated_tokens == 6
 
 
+def test_control_tokens_that_the_model_does_not_have_do_no_harm() -> None:
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens(["<image>", "<video>"])
+    encoding = TextEncoding(tokenizer, vocabulary=byte_level().get_vocab_size())
+    runtime = ToyRuntime(encoding.vocabulary)
+    backend = TokenBackend(runtime, encoding, budget=10_000)
+    assert say(backend, Request(prompt=prompt("Hi"), sampling=GREEDY, stop=("<image>",))).text
+    with pytest.raises(BackendError) as caught:
+        say(backend, Request(prompt=Prompt((Segment("<image>", control=True),)), sampling=GREEDY))
+    assert caught.value.code == "token_unknown"
+
+
 def test_text_comes_in_whole_characters_with_their_ids() -> None:
     encoding = TextEncoding(byte_level())
     tokens = encoding.encode_text("Grüß dich 🗡️ 你好")
