@@ -19,7 +19,10 @@ from npcsdk.memory.text import edits
 __all__ = ["LexicalIndex", "idf"]
 
 _K1, _B = 1.2, 0.5
+_READY = 2_000
 _PART = 0.6  # the likeness of a word and the longer one that is made with it
+
+Posting = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 
 def idf(documents: int, holding: int) -> float:
@@ -34,6 +37,7 @@ class LexicalIndex:
         self._postings: dict[str, tuple[array[int], array[float]]] = {}
         self._lengths: array[float] = array("f")
         self._total = 0.0
+        self._ready: dict[str, Posting] = {}  # as `posting` gives them; void when a document is added
         self._grams: dict[str, list[str]] = {}  # pair of letters → terms that have it
 
     def __len__(self) -> int:
@@ -49,6 +53,7 @@ class LexicalIndex:
         for term in extra:
             counts[term] = counts.get(term, 0.0) + 2.0
         document = len(self._lengths)
+        self._ready.clear()
         for term, count in counts.items():
             posting = self._postings.get(term)
             if posting is None:
@@ -73,33 +78,38 @@ class LexicalIndex:
         most = 1 if len(term) < 7 else 2
         grams = _grams(term)
         shared = Counter(chain.from_iterable(self._grams.get(gram, ()) for gram in grams))
+        # A slip changes two or three of a word's pairs of letters; a part has four letters in common.
+        enough = min(len(grams) - 1 - 2 * most, 4)
         found: list[tuple[float, str]] = []
         for other, count in shared.items():
-            # One slip changes at most three of a word's pairs of letters.
-            if len(other) < 4:
+            if count < enough or len(other) < 4:
                 continue
-            if abs(len(other) - len(term)) <= most and count >= len(grams) - 3 * most:
-                slips = edits(term, other, most)
-                if slips <= most:
-                    found.append((1.0 - slips / len(term), other))
-                    continue
-            if term.startswith(other) or term.endswith(other) or other.startswith(term):
+            slips = edits(term, other, most)
+            if slips <= most:
+                found.append((1.0 - slips / len(term), other))
+            elif term.startswith(other) or term.endswith(other) or other.startswith(term):
                 found.append((_PART, other))  # "rooftop" and "roof", "fistfight" and "fight"
         found.sort(key=lambda item: (-item[0], item[1]))
         return [(other, likeness) for likeness, other in found[:3]]
 
-    def posting(self, term: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] | None:
+    def posting(self, term: str) -> Posting | None:
         """The documents that hold ``term`` and BM25's share for it before idf; None when there are none."""
+        ready = self._ready.get(term)
+        if ready is not None:
+            return ready
         posting = self._postings.get(term)
         if posting is None:
             return None
-        # np.array copies what is small; a view would stop the array from growing while it lives
+        # np.array copies; a view would stop the array from growing while it lives
         documents = np.array(posting[0], dtype=np.int32)
         counts = np.array(posting[1], dtype=np.float32)
         lengths = np.frombuffer(self._lengths, dtype=np.float32)[documents]
         mean = max(self._total / len(self._lengths), 1.0)
         norm = _K1 * (1.0 - _B + _B * lengths / mean)
-        return documents, (counts * (_K1 + 1.0) / (counts + norm)).astype(np.float32)
+        if len(self._ready) >= _READY:
+            self._ready.clear()
+        made = self._ready[term] = (documents, (counts * (_K1 + 1.0) / (counts + norm)).astype(np.float32))
+        return made
 
 
 def _grams(term: str) -> set[str]:

@@ -78,7 +78,7 @@ class Query:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """For the first ``documents`` of ``index``: BM25, and the share of the query's weight that is met."""
         score = np.zeros(len(index), dtype=np.float64)
-        covered = np.zeros(len(index), dtype=np.float64)
+        covered, best_share, met = np.zeros_like(score), np.zeros_like(score), np.zeros_like(score)
         whole = sum(wanted.weight for wanted in self.wanted)
         for wanted in self.wanted:
             found = [
@@ -92,13 +92,13 @@ class Query:
                 covered[held] += weight / whole
             elif found:
                 # One meaning is worth as much as its best spelling, however many of them a text has.
-                best_share = np.zeros(len(index), dtype=np.float64)
-                met = np.zeros(len(index), dtype=np.float64)
                 for (held, share), weight in found:
                     best_share[held] = np.maximum(best_share[held], weight * share)
-                    met[held] = np.maximum(met[held], weight)
+                    met[held] = np.maximum(met[held], weight / whole)
                 score += best_share
-                covered += met / whole
+                covered += met
+                for (held, _), _ in found:
+                    best_share[held] = met[held] = 0.0
         matched = score > 0.0
         for term, weight in self.hints.items():
             posting = index.posting(term)

@@ -38,9 +38,9 @@ __all__ = ["Experience", "LoreLike", "Memory", "Passage"]
 
 _log = logging.getLogger("npcsdk.memory")
 
-_FETCH = 48  # vectors asked of the index at first; more only while they still match
+_FETCH = 24  # vectors asked of the index at first; more only while they still match
 _FETCH_MOST = 768
-_WORDS = 24  # candidates taken by words from each side
+_WORDS = 12  # candidates taken by words from each side
 _PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
 _DRAIN = 5.0  # seconds that close gives the index; the rest is done at the next start
 _SHELVED = 400_000  # records held in memory over all npcs; the longest unused npc is put away first
@@ -200,14 +200,17 @@ class Memory:
         vector = self._embedder.embed([query])[0]
         shelf = self._shelf(npc)
         with self._lock:
-            asked = Query.of(query, (self._lore.words, shelf.words))
             mask = shelf.visible(self._journal.view, interlocutor, without_turns)
+        asking = self._ask_index(npc, vector, shelf, mask, wanted=3 * limit)
+        with self._lock:  # while the index looks for itself
+            asked = Query.of(query, (self._lore.words, shelf.words))
             similar = shelf.similar_fresh(vector, self._embedder)
-            candidates = self._lore.candidates(asked, vector, tags, _WORDS)
-        similar.update(self._similar_indexed(npc, vector, shelf, mask, wanted=3 * limit))
+            met = asked.scores(shelf.words, len(mask))
+        candidates = self._lore.candidates(asked, vector, tags, _WORDS)
+        similar.update(self._answer(asking))
         with self._lock:
-            candidates += shelf.candidates(asked, similar, mask, _WORDS, now)
-        return self._chosen(asked, rank(candidates, self._weights)[: 4 * limit], limit)
+            candidates += shelf.candidates(met, similar, mask, _WORDS, now)
+        return self._chosen(asked, rank(candidates, self._weights)[: 3 * limit + 3], limit)
 
     # -- timelines
 
@@ -301,15 +304,15 @@ class Memory:
             for shelf in self._shelves.values():
                 shelf.settle(position)
 
-    def _similar_indexed(
+    def _ask_index(
         self, npc: str, vector: Vectors, shelf: Shelf, mask: npt.NDArray[np.bool_], *, wanted: int
-    ) -> dict[int, float]:
+    ) -> Future[list[tuple[int, float]]] | None:
         """Asks the index, on a thread of its own so that a slow one costs a turn no more than `_PATIENCE`."""
         index = self._follower.index
         if index is None or not vector.any() or not len(shelf):
-            return {}
+            return None
         if self._asked is not None and not self._asked.done():
-            return {}  # still busy with an earlier question: the turn goes by words
+            return None  # still busy with an earlier question: the turn goes by words
 
         def ask() -> list[tuple[int, float]]:
             limit = _FETCH
@@ -317,15 +320,26 @@ class Memory:
                 found = index.query(npc, vector, limit)
                 # Others' memories and other timelines' lie in the same collection: fetched and passed over.
                 matching = [position for position, cosine in found if cosine >= self._weights.min_cosine]
+                if len(matching) < limit or limit >= _FETCH_MOST:
+                    return found
                 with self._lock:
                     seen = shelf.count(matching, mask)
-                if len(matching) < limit or seen >= wanted or limit >= _FETCH_MOST:
+                if seen >= wanted:
                     return found
                 limit *= 4
 
         try:
             self._asked = self._asker.submit(ask)
-            return dict(self._asked.result(_PATIENCE))
+        except RuntimeError:  # closed meanwhile; the journal will say so
+            return None
+        return self._asked
+
+    def _answer(self, asking: Future[list[tuple[int, float]]] | None) -> dict[int, float]:
+        """Position → cosine; nothing from an index that is slow or fails."""
+        if asking is None:
+            return {}
+        try:
+            return dict(asking.result(_PATIENCE))
         except (TimeoutError, CancelledError):
             return {}
         except MemoryStoreError as error:

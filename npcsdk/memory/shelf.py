@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from npcsdk.memory.journal import Record
 from npcsdk.memory.lexical import LexicalIndex
-from npcsdk.memory.query import Query, best
+from npcsdk.memory.query import best
 from npcsdk.memory.registry import Embedder, Vectors
 from npcsdk.memory.scoring import Candidate
 from npcsdk.memory.text import terms
@@ -135,7 +135,7 @@ class Shelf:
 
     def candidates(
         self,
-        query: Query,
+        met: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
         similar: Mapping[int, float],
         mask: npt.NDArray[np.bool_],
         limit: int,
@@ -143,10 +143,11 @@ class Shelf:
     ) -> list[Candidate]:
         """What may be recalled: positions that are ``similar`` (→ cosine) and the best ``limit`` by words.
 
-        ``now`` is game time; None for that of the newest visible record.
+        ``met``: scores and coverage of the first ``len(mask)`` documents. ``now`` is game
+        time; None for that of the newest visible record.
         ``mask`` is `visible`'s, possibly of a moment ago: documents that came since are not candidates.
         """
-        scores, coverage = query.scores(self.words, len(mask))
+        scores, coverage = met
         cosines: dict[int, float | None] = {
             document: similar[position]
             for position, document in self.documents(similar).items()
@@ -155,7 +156,7 @@ class Shelf:
         for document in best(np.where(mask, scores, 0.0), limit):
             cosines.setdefault(document, None)
         if now is None:
-            times = np.array(self._at, dtype=np.float64)[: len(mask)]
+            times = np.frombuffer(self._at, dtype=np.float64)[: len(mask)]
             now = float(times[mask].max(initial=0.0)) if cosines else 0.0
         return [
             Candidate(

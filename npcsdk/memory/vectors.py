@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import heapq
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,6 +62,15 @@ class ExactVectors:
         cosines = self._rows[: len(self._keys)] @ vector
         return list(zip(self._keys, cosines.tolist(), strict=True))
 
+    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+        """The ``limit`` keys of the greatest cosines, best first."""
+        cosines = self._rows[: len(self._keys)] @ vector
+        places = np.arange(len(cosines))
+        if len(cosines) > limit:
+            places = np.argpartition(cosines, -limit)[-limit:]
+        places = places[np.argsort(-cosines[places], kind="stable")]
+        return [(self._keys[place], float(cosines[place])) for place in places.tolist()]
+
 
 class ExactIndex:
     """A `npcsdk.memory.registry.VectorIndex` that lives in this process and compares with everything."""
@@ -97,8 +105,7 @@ class ExactIndex:
     def query(self, npc: str, vector: Vectors, limit: int) -> list[tuple[int, float]]:
         with self._lock:
             held = self._held.get(npc)
-            similar = [] if held is None else held.similarities(vector)
-        return heapq.nlargest(limit, similar, key=lambda pair: pair[1])
+            return [] if held is None else held.nearest(vector, limit)
 
     def reset(self) -> None:
         with self._lock:
