@@ -112,24 +112,48 @@ class Turn(_TurnBase):
 class AsyncTurn(_TurnBase):
     """`Turn` for an event loop: ``async for event in turn``, ``await turn.text()``."""
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        try:
-            while self.last is None:
-                event = await self._mailbox.get_async()
-                self._note(event)
-                if isinstance(event, Action):
-                    await self._handlers.in_task(self.id, event)
-                yield event
-        except (GeneratorExit, asyncio.CancelledError):
-            if self.last is None:
-                self.cancel()
-            raise
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return _AsyncEvents(self)
+
+    async def next(self) -> Event | None:
+        """The next event, or None after the last."""
+        if self.last is not None:
+            return None
+        event = await self._mailbox.get_async()
+        self._note(event)
+        if isinstance(event, Action):
+            await self._handlers.in_task(self.id, event)
+        return event
 
     async def text(self) -> str:
         """Wait for the end and return all that was said; raises as `Turn.text`."""
         async for _ in self:
             pass
         return self._spoken()
+
+
+class _AsyncEvents:
+    """Not an async generator: those are closed some time after a loop was left, and the next line cannot wait."""
+
+    def __init__(self, turn: AsyncTurn) -> None:
+        self._turn = turn
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            event = await self._turn.next()
+        except asyncio.CancelledError:
+            self._turn.cancel()
+            raise
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    def __del__(self) -> None:
+        if self._turn.last is None:
+            self._turn.cancel()
 
 
 TurnT = TypeVar("TurnT", bound=_TurnBase)

@@ -15,19 +15,9 @@ from typing import Any, Literal
 from npcsdk.bridge.links import Link
 from npcsdk.errors import BridgeError, NpcError
 from npcsdk.events import Action, End, Event, Failed
+from npcsdk.wire.client_peer import ClientPeer
 from npcsdk.wire.faults import error_of
-from npcsdk.wire.messages import (
-    Goodbye,
-    Loading,
-    Opened,
-    Problem,
-    React,
-    Ready,
-    Say,
-    ServerEvent,
-    TurnEvent,
-)
-from npcsdk.wire.protocol import ClientPeer
+from npcsdk.wire.messages import Goodbye, Loading, Opened, Problem, React, Ready, Say, ServerEvent, TurnEvent
 
 __all__ = ["Core", "Mailbox"]
 
@@ -96,7 +86,7 @@ class Core:
         on_action: Callable[[str, Action], None] | None = None,
         on_loading: Callable[[str, float | None], None] | None = None,
     ) -> None:
-        self._link = link
+        self.link = link
         try:
             self._peer = ClientPeer(client=secrets.token_hex(16), actions=actions, silence=link.silence)
         except NpcError:
@@ -105,15 +95,16 @@ class Core:
         self._on_action = on_action
         self._on_loading = on_loading
         self._lock = threading.RLock()  # the peer and what follows
+        self._cancels: deque[str] = deque()  # turns to cancel before anything else is asked for
         self._mailboxes: dict[str, Mailbox] = {}
         self._histories: dict[str, str] = {}
         self._changed = threading.Condition(self._lock)
         self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._failure: NpcError | None = None
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="npcsdk-client", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="npcsdk-client", daemon=True)
         self._peer.connect(time.monotonic())
-        self._thread.start()
+        self.thread.start()
 
     # The connection
 
@@ -157,9 +148,9 @@ class Core:
             if self._closing:
                 return
             self._closing = True
-        self._link.wake()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        self.link.wake()
+        if threading.current_thread() is not self.thread:
+            self.thread.join(timeout)
 
     # Conversations and turns
 
@@ -179,11 +170,9 @@ class Core:
         return mailbox
 
     def cancel(self, turn: str) -> None:
-        """Stop a turn; it still ends with an event."""
-        with self._lock:
-            if not self._closing:
-                self._peer.cancel(turn)
-        self._link.wake()
+        """Stop a turn; it still ends with an event. Takes no lock: the garbage collector may call it anywhere."""
+        self._cancels.append(turn)
+        self.link.wake()
 
     def result(self, turn: str, action: str, status: Literal["done", "failed"], value: Any) -> None:
         """Tell what became of an action."""
@@ -195,11 +184,15 @@ class Core:
         with self._lock:
             if not self._closing:
                 self._peer.close(conversation)
-        self._link.wake()
+        self.link.wake()
 
     def history(self, conversation: str) -> str | None:
         """The name under which a conversation can be continued; None until the server has told it."""
         return self._histories.get(conversation)
+
+    def _cancel_now(self) -> None:
+        while self._cancels:
+            self._peer.cancel(self._cancels.popleft())
 
     @contextlib.contextmanager
     def _acting(self) -> Any:
@@ -208,8 +201,9 @@ class Core:
                 raise BridgeError("The world is closed.", hint="Open it again.", code="closed")
             if self._peer.state == "over" and self._failure is not None:
                 raise self._failure
+            self._cancel_now()
             yield
-        self._link.wake()
+        self.link.wake()
 
     # The thread
 
@@ -217,7 +211,7 @@ class Core:
         try:
             while not self._closing:
                 self._flush()
-                payloads = self._link.receive(None if self._link.silence is None else _TICK)
+                payloads = self.link.receive(None if self.link.silence is None else _TICK)
                 with self._lock:
                     now = time.monotonic()
                     for payload in payloads:
@@ -231,11 +225,13 @@ class Core:
             self._finish()
 
     def _flush(self) -> None:
+        with self._lock:
+            self._cancel_now()
         self._tell()
         with self._lock:
             payloads = self._peer.outgoing()
         for payload in payloads:
-            self._link.send(payload)
+            self.link.send(payload)
 
     def _tell(self) -> None:
         with self._lock:
@@ -286,4 +282,4 @@ class Core:
         for turn, box in list(self._mailboxes.items()):
             self._mailboxes.pop(turn, None)
             box.put(Failed(code="closed", message="The connection was closed."))
-        self._link.close()
+        self.link.close()

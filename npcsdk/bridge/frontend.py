@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from npcsdk.wire.messages import MESSAGE_BYTES, Goodbye, Hello, Leave, encode
-from npcsdk.wire.protocol import ServerPeer
+from npcsdk.wire.codec import MESSAGE_BYTES, encode
+from npcsdk.wire.messages import Goodbye, Hello, Leave
+from npcsdk.wire.server_peer import ServerPeer
 
 __all__ = ["Frontend", "Limits"]
 
@@ -44,8 +45,8 @@ class _Client:
 class Frontend:
     """The server's peers, by route.
 
-    A route is whatever the transport calls a connection. `receive` answers what can be answered here and says
-    whether the message is for the worker; it goes there as it came, without being encoded again.
+    A route is whatever the transport calls a connection. `receive` answers what can be answered here and hands
+    back what is for the worker, as it came.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -53,8 +54,8 @@ class Frontend:
         self.epoch = secrets.token_hex(8)
         self._clients: dict[bytes, _Client] = {}
 
-    def receive(self, route: bytes, payload: bytes, now: float) -> tuple[list[bytes], bool]:
-        """Take a client's message: the answers to send back now, and whether the worker has to see it."""
+    def receive(self, route: bytes, payload: bytes, now: float) -> tuple[list[bytes], bytes | None]:
+        """Take a client's message: the answers to send back now, and what the worker has to see of it."""
         client = self._clients.get(route)
         peer = client.peer if client else self._peer()
         command = peer.receive(payload)
@@ -65,13 +66,16 @@ class Frontend:
                     message=f"The server has {len(self._clients)} clients, which is its limit.",
                     hint="Try again in some seconds.",
                 )
-                return [encode(full)], False
+                return [encode(full)], None
             client = self._clients[route] = _Client(peer, now)
         if client is not None:
             client.heard_at = now
         if isinstance(command, Leave):
             self._clients.pop(route, None)
-        return peer.outgoing(), command is not None
+        if isinstance(command, Hello) and command.seen and command.epoch != self.epoch:
+            # What it has seen was in another life of the server.
+            payload = encode(replace(command, seen={}))
+        return peer.outgoing(), payload if command is not None else None
 
     def silent(self, now: float) -> list[bytes]:
         """Routes whose clients have said nothing for too long; they are forgotten here."""

@@ -18,8 +18,9 @@ import zmq
 from npcsdk.bridge.frontend import Frontend
 from npcsdk.bridge.launcher import Launcher, WorkerConfig
 from npcsdk.errors import BridgeError, ProtocolError
+from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import fault_of
-from npcsdk.wire.messages import Goodbye, decode_event, encode
+from npcsdk.wire.messages import Goodbye
 
 __all__ = ["InlineLink", "Link", "SocketLink", "Waker", "WorkerLink", "died"]
 
@@ -140,14 +141,14 @@ class WorkerLink:
     def send(self, payload: bytes) -> None:
         answers, forward = self._frontend.receive(_ROUTE, payload, time.monotonic())
         self._answers += answers
-        if forward:
+        if forward is not None:
             try:
                 self._ready = self._ready and self.launcher.running
                 self.launcher.start()
             except BridgeError as error:
                 self._answers.append(encode(Goodbye(**fault_of(error))))
                 return
-            self.launcher.send(_ROUTE, payload)
+            self.launcher.send(_ROUTE, forward)
 
     def receive(self, timeout: float | None) -> list[bytes]:
         if not self._answers:
@@ -207,13 +208,13 @@ class InlineLink:
         ).start()
 
     def send(self, payload: bytes) -> None:
-        from npcsdk.wire.messages import decode_command
+        from npcsdk.wire.codec import decode_command
 
         answers, forward = self._frontend.receive(_ROUTE, payload, time.monotonic())
         for answer in answers:
             self._queue.put(answer)
-        if forward:
-            self._service.receive(_ROUTE, decode_command(payload))
+        if forward is not None:
+            self._service.receive(_ROUTE, decode_command(forward))
 
     def receive(self, timeout: float | None) -> list[bytes]:
         payloads: list[bytes] = []

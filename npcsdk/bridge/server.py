@@ -26,8 +26,9 @@ from npcsdk.bridge.frontend import Frontend, Limits
 from npcsdk.bridge.launcher import DRAIN, DRAINED, Launcher
 from npcsdk.bridge.links import Waker, died
 from npcsdk.errors import BridgeError, NpcError, ProtocolError
+from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import error_of
-from npcsdk.wire.messages import Goodbye, Loading, Ready, decode_event, encode
+from npcsdk.wire.messages import Goodbye, Loading, Ready
 
 __all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
 
@@ -167,8 +168,8 @@ class Server:
             answers, forward = self._frontend.receive(route, payload, time.monotonic())
             for answer in answers:
                 self._send(route, answer)
-            if forward:
-                self._launcher.send(route, payload)
+            if forward is not None:
+                self._launcher.send(route, forward)
 
     def _from_worker(self) -> None:
         for _ in range(_BATCH):

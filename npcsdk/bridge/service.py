@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from npcsdk.bridge.pool import Pool
+from npcsdk.bridge.sessions import ServiceConversation, ServiceLimits, ServiceTurn, Session, WorldLike
 from npcsdk.errors import NpcError, TurnError
 from npcsdk.events import End, Event, Failed, Text
+from npcsdk.wire.codec import encode, encode_turn_event
 from npcsdk.wire.faults import fault_of
 from npcsdk.wire.messages import (
     Cancel,
@@ -35,97 +35,11 @@ from npcsdk.wire.messages import (
     Result,
     Say,
     ServerEvent,
-    encode,
-    encode_turn_event,
 )
 
-__all__ = ["Service", "ServiceLimits"]
+__all__ = ["Service"]
 
 _log = logging.getLogger(__name__)
-
-
-class _Npc(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def voice(self) -> str | None: ...
-
-
-class ConversationLike(Protocol):
-    """What the service needs of a conversation; `npcsdk.dialogue.conversation.Conversation` is one."""
-
-    @property
-    def id(self) -> str: ...
-    def say(
-        self, line: str, *, turn: str | None, state: Mapping[str, Any] | None, seed: int | None
-    ) -> Iterator[Event]: ...
-    def react(
-        self, happening: str, *, turn: str | None, state: Mapping[str, Any] | None, seed: int | None
-    ) -> Iterator[Event]: ...
-    def cancel(self) -> None: ...
-    def result(self, action_id: str, status: Any, value: Any = None) -> bool: ...
-    def close(self) -> None: ...
-
-
-class WorldLike(Protocol):
-    """What the service needs of a world; `npcsdk.dialogue.world.World` is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def npcs(self) -> Mapping[str, _Npc]: ...
-    def add_actions(self, definitions: Iterable[Any]) -> None: ...
-    def open(self, npc: str, *, player: str, conversation: str | None) -> ConversationLike: ...
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceLimits:
-    """What one client may hold, and for how long what it left behind is kept."""
-
-    threads: int = 16
-    """Turns that run at the same time; more wait."""
-    conversations: int = 64
-    """Open conversations of one client."""
-    replay_events: int = 8192
-    """Events of a conversation's last turn that are kept for a client that reconnects."""
-    grace: float = 10.0
-    """Seconds for which a vanished client's turns go on, in case it comes back."""
-
-
-@dataclass(slots=True)
-class _Turn:
-    command: Say | React
-    cancelled: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Conversation:
-    id: str
-    session: _Session
-    history: str | None = None
-    handle: ConversationLike | None = None
-    turn: _Turn | None = None
-    closed: bool = False
-    seq: int = 0
-    replay: deque[tuple[int, str, bytes]] = field(default_factory=deque[tuple[int, str, bytes]])
-    over: deque[str] = field(default_factory=lambda: deque[str](maxlen=64))
-    jobs: deque[Callable[[], None]] = field(default_factory=deque[Callable[[], None]])
-    busy: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Session:
-    client: str
-    route: bytes | None
-    actions: tuple[Mapping[str, Any], ...]
-    conversations: dict[str, _Conversation] = field(default_factory=dict[str, _Conversation])
-    gone_since: float | None = None
-    lock: threading.RLock = field(default_factory=threading.RLock)  # route, replays and order of sending
 
 
 class Service:
@@ -150,10 +64,10 @@ class Service:
         self._world: WorldLike | None = None
         self._stage = Loading(stage="starting")
         self._failure: Goodbye | None = None
-        self._sessions: dict[str, _Session] = {}
-        self._routes: dict[bytes, _Session] = {}
-        self._histories: dict[str, _Conversation] = {}
-        self._waiting: list[_Conversation] = []  # have jobs, but the world is not there yet
+        self._sessions: dict[str, Session] = {}
+        self._routes: dict[bytes, Session] = {}
+        self._histories: dict[str, ServiceConversation] = {}
+        self._waiting: list[ServiceConversation] = []  # have jobs, but the world is not there yet
         self._turns = 0
         self._lock = threading.RLock()  # everything above; taken after a session's lock, never before it
         self._pool = Pool(self._limits.threads, "npcsdk-turn")
@@ -252,7 +166,7 @@ class Service:
         session = self._sessions.get(hello.client)
         known = session is not None
         if session is None:
-            session = self._sessions[hello.client] = _Session(hello.client, route, ())
+            session = self._sessions[hello.client] = Session(hello.client, route, ())
         with session.lock:
             if session.route not in (None, route):
                 # The newest connection that knows the client's name is the client.
@@ -276,7 +190,7 @@ class Service:
         if self._failure is not None:  # it failed meanwhile
             self._emit(route, encode(self._failure))
 
-    def _register(self, session: _Session, actions: tuple[Mapping[str, Any], ...]) -> bool:
+    def _register(self, session: Session, actions: tuple[Mapping[str, Any], ...]) -> bool:
         from npcsdk.actions.schema import ActionDefinition
 
         try:
@@ -291,7 +205,7 @@ class Service:
             return False
         return True
 
-    def _catch_up(self, session: _Session, name: str, seen: Any) -> None:
+    def _catch_up(self, session: Session, name: str, seen: int) -> None:
         """Send what the client missed of a conversation, or tell it that this cannot be done."""
         conversation = session.conversations.get(name)
         first = conversation.replay[0][0] if conversation and conversation.replay else None
@@ -311,7 +225,7 @@ class Service:
             if seq > seen:
                 self._emit(session.route or b"", payload)
 
-    def _drop(self, session: _Session) -> None:
+    def _drop(self, session: Session) -> None:
         with session.lock:
             self._sessions.pop(session.client, None)
             if session.route is not None:
@@ -322,7 +236,7 @@ class Service:
 
     # Conversations
 
-    def _open(self, session: _Session, command: Open) -> None:
+    def _open(self, session: Session, command: Open) -> None:
         existing = session.conversations.get(command.conversation)
         if existing is not None:
             if existing.handle is not None:  # asked again after a reconnection
@@ -345,7 +259,7 @@ class Service:
         if refusal is not None and session.route is not None:
             self._refuse(session.route, command, *refusal)
             return
-        conversation = session.conversations[command.conversation] = _Conversation(
+        conversation = session.conversations[command.conversation] = ServiceConversation(
             command.conversation, session
         )
         if command.history is not None:
@@ -357,7 +271,7 @@ class Service:
             conversation.jobs.append(lambda: self._open_now(conversation, command))
             self._enqueue(holder, lambda: self._pool.submit(lambda: self._work(conversation)))
 
-    def _open_now(self, conversation: _Conversation, command: Open) -> None:
+    def _open_now(self, conversation: ServiceConversation, command: Open) -> None:
         world, session = self._world, conversation.session
         if conversation.closed or world is None:
             return
@@ -378,7 +292,7 @@ class Service:
                 self._send(session, self._opened(conversation, command))
 
     @staticmethod
-    def _opened(conversation: _Conversation, command: Open) -> Opened:
+    def _opened(conversation: ServiceConversation, command: Open) -> Opened:
         return Opened(
             conversation=conversation.id,
             npc=command.npc,
@@ -386,7 +300,7 @@ class Service:
             history=conversation.handle.id if conversation.handle else "",
         )
 
-    def _close(self, conversation: _Conversation) -> None:
+    def _close(self, conversation: ServiceConversation) -> None:
         session = conversation.session
         with session.lock:
             if conversation.closed:
@@ -397,19 +311,19 @@ class Service:
                 self._cancel(conversation, conversation.turn.command.turn)
             self._enqueue(conversation, lambda: self._close_now(conversation))
 
-    def _close_now(self, conversation: _Conversation) -> None:
+    def _close_now(self, conversation: ServiceConversation) -> None:
         if conversation.handle is not None:
             conversation.handle.close()
         with conversation.session.lock:
             self._forget(conversation)
             self._send(conversation.session, Closed(conversation=conversation.id))
 
-    def _claim(self, conversation: _Conversation, history: str) -> None:
+    def _claim(self, conversation: ServiceConversation, history: str) -> None:
         with self._lock:
             conversation.history = history
             self._histories[history] = conversation
 
-    def _forget(self, conversation: _Conversation) -> None:
+    def _forget(self, conversation: ServiceConversation) -> None:
         conversation.closed = True
         known = conversation.session.conversations
         if known.get(conversation.id) is conversation:
@@ -420,7 +334,7 @@ class Service:
 
     # Turns
 
-    def _begin(self, conversation: _Conversation, command: Say | React) -> None:
+    def _begin(self, conversation: ServiceConversation, command: Say | React) -> None:
         session = conversation.session
         with session.lock:
             if session.route is None:
@@ -448,13 +362,13 @@ class Service:
                 text, hint = "The server is shutting down.", "Connect again in a moment."
                 self._refuse(session.route, command, "shutting_down", text, hint)
                 return
-            conversation.turn = turn = _Turn(command)
+            conversation.turn = turn = ServiceTurn(command)
             conversation.replay.clear()  # who speaks anew has heard the end of the last turn
             with self._lock:
                 self._turns += 1
         self._enqueue(conversation, lambda: self._run(conversation, turn))
 
-    def _run(self, conversation: _Conversation, turn: _Turn) -> None:
+    def _run(self, conversation: ServiceConversation, turn: ServiceTurn) -> None:
         last: End | Failed | None = None
         said: list[str] = []
         command = turn.command
@@ -495,7 +409,7 @@ class Service:
         if drained:
             self._drained()
 
-    def _tell(self, conversation: _Conversation, turn: str, event: Event) -> None:
+    def _tell(self, conversation: ServiceConversation, turn: str, event: Event) -> None:
         session = conversation.session
         with session.lock:
             conversation.seq += 1
@@ -506,7 +420,7 @@ class Service:
             if session.route is not None and not conversation.closed:
                 self._emit(session.route, payload)
 
-    def _cancel(self, conversation: _Conversation, turn: str) -> None:
+    def _cancel(self, conversation: ServiceConversation, turn: str) -> None:
         running = conversation.turn
         if running is not None and running.command.turn == turn:
             running.cancelled = True
@@ -515,7 +429,7 @@ class Service:
 
     # Jobs and messages
 
-    def _enqueue(self, conversation: _Conversation, job: Callable[[], None]) -> None:
+    def _enqueue(self, conversation: ServiceConversation, job: Callable[[], None]) -> None:
         """Run a job after the conversation's earlier ones; different conversations run side by side."""
         with self._lock:
             conversation.jobs.append(job)
@@ -527,7 +441,7 @@ class Service:
                 return
         self._pool.submit(lambda: self._work(conversation))
 
-    def _work(self, conversation: _Conversation) -> None:
+    def _work(self, conversation: ServiceConversation) -> None:
         while True:
             with self._lock:
                 if not conversation.jobs:
@@ -556,7 +470,7 @@ class Service:
         for session in list(self._sessions.values()):
             self._send(session, message)
 
-    def _send(self, session: _Session, message: ServerEvent) -> None:
+    def _send(self, session: Session, message: ServerEvent) -> None:
         with session.lock:
             if session.route is not None:
                 self._emit(session.route, encode(message))

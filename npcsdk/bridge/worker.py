@@ -22,10 +22,12 @@ from typing import Any
 import zmq
 
 from npcsdk.bridge.launcher import CONFIG_VARIABLE, DRAIN, DRAINED
-from npcsdk.bridge.service import Service, ServiceLimits, WorldLike
+from npcsdk.bridge.service import Service
+from npcsdk.bridge.sessions import ServiceLimits, WorldLike
 from npcsdk.errors import NpcError, ProtocolError
+from npcsdk.wire.codec import decode_command, encode
 from npcsdk.wire.faults import fault_of
-from npcsdk.wire.messages import Goodbye, Loading, decode_command, encode
+from npcsdk.wire.messages import Goodbye, Loading
 
 __all__ = ["DEFAULT_OPENER", "load_world", "main"]
 

@@ -21,6 +21,7 @@ __all__ = [
     "mapping",
     "natural",
     "number",
+    "numbering",
     "optional",
     "record",
     "seed",
@@ -109,6 +110,11 @@ def mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise Wrong(f"is {_name(value)}, not a map")
     return data(value)
+
+
+def numbering(value: Any) -> dict[str, int]:
+    """A map from names to integers from 0."""
+    return {name: natural(number) for name, number in mapping(value).items()}
 
 
 def optional(check: Check) -> Check:

@@ -1,28 +1,22 @@
-"""Every message of the protocol: one frozen value each, and its bytes.
+"""Every message of the protocol, one frozen value each, with what its fields may hold.
 
 A message is one msgpack map. What a client sends carries its kind under ``command``, what a server sends under
-``event``; the other keys are the fields of the value. Fields that are None are left out. Decoding is strict about
-what it knows (types, required fields, sizes) and silent about fields that it does not know, so that a newer peer
-can add some. A kind that it does not know is a `ProtocolError` with the code ``unknown_message``.
+``event``; the other keys are the fields of the value. Fields that are None are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
-import msgpack  # pyright: ignore[reportMissingTypeStubs]
-
-from npcsdk.errors import ProtocolError
-from npcsdk.events import Event, Text, event_from_dict, event_to_dict
+from npcsdk.events import Event
 from npcsdk.wire import fields as check
 from npcsdk.wire.version import PROTOCOL
 
 __all__ = [
     "COMMANDS",
     "EVENTS",
-    "MESSAGE_BYTES",
     "Cancel",
     "Close",
     "Closed",
@@ -46,19 +40,7 @@ __all__ = [
     "ServerEvent",
     "TurnEvent",
     "Welcome",
-    "decode_command",
-    "decode_event",
-    "encode",
-    "encode_turn_event",
-    "unpack",
 ]
-
-# The package has no type information of its own.
-_packb = cast("Callable[..., bytes]", msgpack.packb)  # pyright: ignore[reportUnknownMemberType]
-_unpackb = cast("Callable[..., Any]", msgpack.unpackb)  # pyright: ignore[reportUnknownMemberType]
-
-MESSAGE_BYTES = 1 << 20
-"""The largest message either side accepts, in bytes."""
 
 
 def _field(checked: check.Check, default: Any = MISSING) -> Any:
@@ -87,7 +69,7 @@ class Hello:
     features: tuple[str, ...] = _field(check.items(check.text), ())
     actions: tuple[Mapping[str, Any], ...] = _field(check.items(check.mapping), ())
     epoch: str | None = _field(check.optional(check.identifier), None)
-    seen: Mapping[str, int] = _field(check.mapping, dict)
+    seen: Mapping[str, int] = _field(check.numbering, dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,8 +288,6 @@ ServerEvent: TypeAlias = (
 )
 Message: TypeAlias = Command | ServerEvent
 
-_Kind = TypeVar("_Kind")
-
 COMMANDS: dict[str, type[Command]] = {
     kind.command: kind for kind in (Hello, Open, Close, Say, React, Cancel, Result, Ping, Leave)
 }
@@ -317,190 +297,3 @@ EVENTS: dict[str, type[ServerEvent]] = {
     kind.event: kind for kind in (Welcome, Loading, Ready, Opened, Closed, Problem, Pong, Reset, Goodbye)
 }
 """What a server may send, by kind, besides the events of a turn."""
-
-
-def _checks(kind: type[Any]) -> check.Check:
-    required: dict[str, check.Check] = {}
-    others: dict[str, check.Check] = {}
-    for one in fields(kind):
-        optional = one.default is not MISSING or one.default_factory is not MISSING
-        (others if optional else required)[one.name] = one.metadata["check"]
-    return check.record(required, others)
-
-
-_CHECKS = {kind: _checks(kind) for kind in (*COMMANDS.values(), *EVENTS.values())}
-
-_count = check.natural
-_place = {"conversation": check.identifier, "turn": check.identifier, "seq": check.natural}
-_recalled = check.record(
-    {"source": check.text, "text": check.text}, {"score": check.number, "reason": check.text}
-)
-_dropped = check.record({"what": check.text}, {"tokens": _count})
-_tokens = check.record({}, {"prompt": _count, "cached": _count, "computed": _count, "generated": _count})
-_timings = check.record(
-    {}, dict.fromkeys(("recall_ms", "sdk_ms", "first_token_ms", "total_ms"), check.number)
-)
-_TURN_EVENTS = {
-    "text": check.record({**_place, "text": check.text}, {"offset": _count}),
-    "action": check.record(
-        {**_place, "id": check.identifier, "name": check.text, "arguments": check.mapping},
-        {"offset": _count, "returns": check.choice("nothing", "result")},
-    ),
-    "refused": check.record(
-        {**_place, "name": check.text, "code": check.text, "message": check.text},
-        {"offset": _count, "raw": check.text},
-    ),
-    "end": check.record(
-        {**_place, "reason": check.choice("stop", "length", "cancelled", "rounds")},
-        {
-            "text": check.text,
-            "tokens": _tokens,
-            "timings": _timings,
-            "recalled": check.items(_recalled),
-            "dropped": check.items(_dropped),
-        },
-    ),
-    "error": check.record(
-        {**_place, "code": check.text, "message": check.text}, {"hint": check.text, "text": check.text}
-    ),
-}
-
-
-def encode(message: Message) -> bytes:
-    """The message as bytes.
-
-    Raises:
-        ProtocolError: code ``unencodable`` (a value that has no form on the wire) or ``too_large``.
-    """
-    if isinstance(message, TurnEvent):
-        return encode_turn_event(message.conversation, message.turn, message.seq, message.event)
-    key = "command" if isinstance(message, tuple(COMMANDS.values())) else "event"
-    contents = _contents(message)
-    _check_before_sending(_CHECKS[type(message)], contents)
-    return _pack({key: getattr(message, key), **contents})
-
-
-def encode_turn_event(conversation: str, turn: str, seq: int, event: Event) -> bytes:
-    """An event of a turn as bytes: once for each token, so it builds no message in between."""
-    contents = {"conversation": conversation, "turn": turn, "seq": seq, **event_to_dict(event)}
-    if not isinstance(event, Text):
-        _check_before_sending(_TURN_EVENTS[event.event], contents)
-    return _pack(contents)
-
-
-def decode_command(payload: bytes, *, limit: int = MESSAGE_BYTES) -> Command:
-    """What a client sent.
-
-    Raises:
-        ProtocolError: ``too_large``, ``malformed`` (not one msgpack map), ``unknown_message`` or ``bad_field``.
-    """
-    contents = unpack(payload, limit)
-    name = contents.get("command")
-    kind = COMMANDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise _unknown("command", name, COMMANDS)
-    return _build(kind, str(name), contents)
-
-
-def decode_event(payload: bytes, *, limit: int = MESSAGE_BYTES) -> ServerEvent:
-    """What a server sent; an ``error`` with a sequence number is the end of a turn, any other a `Problem`.
-
-    Raises:
-        ProtocolError: as `decode_command`.
-    """
-    contents = unpack(payload, limit)
-    name = contents.get("event")
-    if isinstance(name, str) and name in _TURN_EVENTS and (name != "error" or "seq" in contents):
-        clean = _checked(_TURN_EVENTS[name], name, contents)
-        event: Event
-        if name == "text":  # the hot path: one for each token
-            event = Text(text=clean["text"], offset=clean.get("offset", 0))
-        else:
-            event = event_from_dict({"event": name, **clean})
-        return TurnEvent(
-            conversation=clean["conversation"], turn=clean["turn"], seq=clean["seq"], event=event
-        )
-    kind = EVENTS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise _unknown("event", name, [*EVENTS, *_TURN_EVENTS])
-    return _build(kind, str(name), contents)
-
-
-def _build(kind: type[_Kind], name: str, contents: dict[str, Any]) -> _Kind:
-    return kind(**_checked(_CHECKS[cast("Any", kind)], name, contents))
-
-
-def _checked(checks: check.Check, name: str, contents: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return checks(contents)
-    except check.Wrong as wrong:
-        raise ProtocolError(f"The message {name!r} {wrong}.", code="bad_field") from None
-
-
-def _check_before_sending(checks: check.Check, contents: dict[str, Any]) -> None:
-    """What the other side would refuse is an error on this one, where somebody can mend it."""
-    try:
-        checks(contents)
-    except check.Wrong as wrong:
-        raise _unencodable(str(wrong)) from None
-
-
-def _unencodable(reason: str) -> ProtocolError:
-    return ProtocolError(
-        f"This cannot be sent: it {reason}.",
-        hint="Use null, booleans, finite numbers of 64 bits, well-formed text, lists and maps with text keys.",
-        code="unencodable",
-    )
-
-
-def _unknown(key: str, name: Any, known: Sequence[str] | Mapping[str, Any]) -> ProtocolError:
-    shown = repr(name[:40]) if isinstance(name, str) else "missing or not text"
-    return ProtocolError(
-        f"The message's {key!r} is {shown}, which this side does not know.",
-        hint=f"Known: {', '.join(known)}.",
-        code="unknown_message",
-    )
-
-
-def _contents(message: Any) -> dict[str, Any]:
-    contents: dict[str, Any] = {}
-    for one in fields(message):
-        value = getattr(message, one.name)
-        if one.name == "npcs":
-            value = [_contents(npc) for npc in value]
-        if value is not None:
-            contents[one.name] = value
-    return contents
-
-
-def _pack(contents: dict[str, Any]) -> bytes:
-    try:
-        payload = _packb(contents, use_bin_type=True)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _unencodable(f"does not encode: {error}") from error
-    if len(payload) > MESSAGE_BYTES:
-        raise ProtocolError(
-            f"A message of {len(payload)} bytes is larger than the limit of {MESSAGE_BYTES}.",
-            hint="Send less at once: a shorter line, or less state.",
-            code="too_large",
-        )
-    return payload
-
-
-def unpack(payload: bytes, limit: int = MESSAGE_BYTES) -> dict[str, Any]:
-    """The map that a message is, before anything is known of its fields."""
-    if len(payload) > limit:
-        raise ProtocolError(
-            f"A message of {len(payload)} bytes is larger than the limit of {limit}.", code="too_large"
-        )
-    try:
-        contents: Any = _unpackb(payload, raw=False, strict_map_key=True, ext_hook=_no_extensions)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"This is not a message: {error}.", code="malformed") from None
-    if not isinstance(contents, dict):
-        raise ProtocolError("This is not a message: it is not a msgpack map.", code="malformed")
-    return cast("dict[str, Any]", contents)
-
-
-def _no_extensions(code: int, data: bytes) -> Any:
-    raise ValueError(f"extension type {code}")

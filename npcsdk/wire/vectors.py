@@ -11,8 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from npcsdk.events import Action, Dropped, End, Failed, Recalled, Refused, Text, Timings, Tokens
+from npcsdk.events import (
+    Action,
+    ActionStarted,
+    Dropped,
+    End,
+    Explanation,
+    Failed,
+    Recalled,
+    Refused,
+    Text,
+    Timings,
+    Tokens,
+    Withheld,
+    Written,
+)
 from npcsdk.wire import messages as m
+from npcsdk.wire.codec import encode, unpack
 from npcsdk.wire.version import PROTOCOL
 
 __all__ = ["VECTORS", "render", "samples"]
@@ -20,7 +35,7 @@ __all__ = ["VECTORS", "render", "samples"]
 VECTORS = Path("bindings") / "vectors" / f"protocol-{PROTOCOL[0]}.json"
 """Where the vectors lie in the repository."""
 
-_PLACE = {"conversation": "c1", "turn": "t1"}
+_PLACE: Any = {"conversation": "c1", "turn": "t1"}
 
 
 def samples() -> Iterator[tuple[str, m.Message]]:
@@ -107,6 +122,10 @@ def samples() -> Iterator[tuple[str, m.Message]]:
     yield "text", m.TurnEvent(**_PLACE, seq=1, event=Text(text="Good "))
     yield "text, further on", m.TurnEvent(**_PLACE, seq=300, event=Text(text="é🙂", offset=70000))
     yield (
+        "action that begins",
+        m.TurnEvent(**_PLACE, seq=1, event=ActionStarted(id="a1", name="open_gate", offset=5)),
+    )
+    yield (
         "action",
         m.TurnEvent(**_PLACE, seq=2, event=Action(id="a1", name="open_gate", arguments={"gate": "north"})),
     )
@@ -121,6 +140,7 @@ def samples() -> Iterator[tuple[str, m.Message]]:
                 arguments={"item": "rope", "count": 3, "price": 1.25, "gift": False, "with": ["Tom"]},
                 offset=12,
                 returns="result",
+                repaired=True,
             ),
         ),
     )
@@ -135,6 +155,7 @@ def samples() -> Iterator[tuple[str, m.Message]]:
                 message="There is no gate 'moon'.",
                 offset=4,
                 raw='{"name": "open_gate", "arguments": {"gate": "moon"}}',
+                id="a1",
             ),
         ),
     )
@@ -153,6 +174,13 @@ def samples() -> Iterator[tuple[str, m.Message]]:
                     Recalled(source="lore/gate.md:12", text="The gate is old.", score=0.5, reason="gate"),
                 ),
                 dropped=(Dropped(what="lore/well.md:3", tokens=40),),
+                explanation=Explanation(
+                    offered=("open_gate",),
+                    withheld=(Withheld(name="trade", reason="when: trust >= 60"),),
+                    constraint="one call",
+                    calls=(Written(raw='{"name": "open_gate"}', became="a1"),),
+                    tool_changes=1,
+                ),
             ),
         ),
     )
@@ -189,8 +217,8 @@ def render() -> str:
     """The file's text: one message in three lines."""
     vectors: list[str] = []
     for name, message in samples():
-        payload = m.encode(message)
-        fields: dict[str, Any] = m.unpack(payload)
+        payload = encode(message)
+        fields: dict[str, Any] = unpack(payload)
         vectors.append(
             f'  {{"name": {json.dumps(name)}, "from": "{"client" if "command" in fields else "server"}",\n'
             f'   "fields": {json.dumps(fields, ensure_ascii=False)},\n'

@@ -136,6 +136,8 @@ class FakeWorld:
 def open_world(folder, *, model=None, memory=None, options=None) -> FakeWorld:
     if model == "missing":
         raise ModelError("There is no model 'missing'.", hint="Take another.", code="model_not_found")
+    if model == "slow":
+        threading.Event().wait(0.3)
     if model == "crash":
         os._exit(7)
     return FakeWorld(**(options or {}))

@@ -10,11 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from npcsdk.bridge.frontend import Frontend
-from npcsdk.bridge.service import Service, ServiceLimits
+from npcsdk.bridge.service import Service
+from npcsdk.bridge.sessions import ServiceLimits
 from npcsdk.errors import ModelError
 from npcsdk.events import Action, End, Event, Failed, Refused, Text
+from npcsdk.wire import codec
 from npcsdk.wire import messages as m
-from npcsdk.wire.protocol import ClientPeer
+from npcsdk.wire.client_peer import ClientPeer
 from tests.bridge.fake_world import FakeWorld
 
 WAIT = 5.0
@@ -76,7 +78,7 @@ class Desk:
     def _emit(self, route: bytes, payload: bytes) -> None:
         with self.changed:
             if client := self.clients.get(route):
-                client.heard.append(m.decode_event(payload))
+                client.heard.append(codec.decode_event(payload))
             self.changed.notify_all()
 
     def client(self, name: str = "ada", **fields) -> Client:
@@ -354,8 +356,8 @@ def test_over_a_bad_link_every_turn_is_heard_once_whole_and_in_order(desk: Desk,
                 answers, forward = frontend.receive(route, payload, now)
                 for answer in answers:
                     emit(route, answer)
-                if forward:
-                    service.receive(route, m.decode_command(payload))
+                if forward is not None:
+                    service.receive(route, codec.decode_command(forward))
             with lock:
                 taken, inbox[:] = inbox[:20], inbox[20:]
             for to, payload in taken:

@@ -8,7 +8,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from npcsdk.errors import ProtocolError
-from npcsdk.events import Action, Dropped, End, Failed, Recalled, Refused, Text, Timings, Tokens
+from npcsdk.events import (
+    Action,
+    ActionStarted,
+    Dropped,
+    End,
+    Failed,
+    Recalled,
+    Refused,
+    Text,
+    Timings,
+    Tokens,
+)
+from npcsdk.wire import codec
 from npcsdk.wire import messages as m
 from npcsdk.wire.vectors import samples
 
@@ -26,6 +38,7 @@ versions = st.tuples(naturals, naturals)
 place = {"conversation": ids, "turn": ids}
 turn_events = st.one_of(
     st.builds(Text, text=texts, offset=naturals),
+    st.builds(ActionStarted, id=ids, name=texts, offset=naturals),
     st.builds(
         Action,
         id=ids,
@@ -33,8 +46,9 @@ turn_events = st.one_of(
         arguments=maps,
         offset=naturals,
         returns=st.sampled_from(["nothing", "result"]),
+        repaired=st.booleans(),
     ),
-    st.builds(Refused, name=texts, code=texts, message=texts, offset=naturals, raw=texts),
+    st.builds(Refused, name=texts, code=texts, message=texts, offset=naturals, raw=texts, id=texts),
     st.builds(
         End,
         reason=st.sampled_from(["stop", "length", "cancelled", "rounds"]),
@@ -98,12 +112,12 @@ server_events = st.one_of(
 
 @given(commands)
 def test_commands_survive(command: m.Command) -> None:
-    assert m.decode_command(m.encode(command)) == command
+    assert codec.decode_command(codec.encode(command)) == command
 
 
 @given(server_events)
 def test_events_survive(event: m.ServerEvent) -> None:
-    assert m.decode_event(m.encode(event)) == event
+    assert codec.decode_event(codec.encode(event)) == event
 
 
 @given(st.binary(max_size=200))
@@ -113,12 +127,12 @@ def test_events_survive(event: m.ServerEvent) -> None:
 @example(b"\x91" * 2000)  # nested as deep as it goes
 @example(b"\xdf\xff\xff\xff\xff")  # a map said to have four thousand million entries
 def test_noise_is_a_protocol_error(payload: bytes) -> None:
-    for decode in (m.decode_command, m.decode_event):
+    for decode in (codec.decode_command, codec.decode_event):
         with pytest.raises(ProtocolError):
             decode(payload)
 
 
-ENCODED = [m.encode(message) for _, message in samples()]
+ENCODED = [codec.encode(message) for _, message in samples()]
 
 
 @given(
@@ -132,20 +146,20 @@ def test_mutated_messages_are_read_or_refused(payload: bytes, changes: list, dra
         mutated[position % len(mutated)] = value
     cut = draw.draw(st.integers(0, len(mutated)))
     for candidate in (bytes(mutated), bytes(mutated[:cut]), bytes(mutated[cut:])):
-        for decode in (m.decode_command, m.decode_event):
+        for decode in (codec.decode_command, codec.decode_event):
             try:
-                again = m.encode(decode(candidate))
+                again = codec.encode(decode(candidate))
             except ProtocolError:
                 continue
-            assert m.encode(decode(again)) == again
+            assert codec.encode(decode(again)) == again
 
 
 @given(maps.filter(lambda one: not {"command", "event"} & set(one)), st.sampled_from(list(samples())))
 def test_unknown_fields_are_ignored(extra: dict, sample: tuple) -> None:
     message = sample[1]
-    fields = m.unpack(m.encode(message))
+    fields = codec.unpack(codec.encode(message))
     fields = {**{f"x-{name}": value for name, value in extra.items()}, **fields}
-    decode = m.decode_command if "command" in fields else m.decode_event
+    decode = codec.decode_command if "command" in fields else codec.decode_event
     assert decode(msgpack.packb(fields)) == message
 
 
@@ -176,13 +190,14 @@ def packed(**fields: object) -> bytes:
         (packed(command="result", conversation="c", turn="t", action="a", status="maybe"), "bad_field"),
         (packed(command="hello", client="c", protocol=[1]), "bad_field"),
         (packed(command="hello", client="c", actions=["open_gate"]), "bad_field"),
+        (packed(command="hello", client="c", seen={"c1": "seven"}), "bad_field"),
         (packed(command="hello", client="c", actions=[{"name": msgpack.ExtType(5, b"x")}]), "malformed"),
-        (b"x" * (m.MESSAGE_BYTES + 1), "too_large"),
+        (b"x" * (codec.MESSAGE_BYTES + 1), "too_large"),
     ],
 )
 def test_each_mistake_has_its_code(payload: bytes, code: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        m.decode_command(payload)
+        codec.decode_command(payload)
     assert caught.value.code == code
     assert caught.value.message
 
@@ -193,13 +208,13 @@ def test_each_mistake_has_its_code(payload: bytes, code: str) -> None:
 )
 def test_what_has_no_form_on_the_wire_is_refused_before_it_is_sent(value: object) -> None:
     with pytest.raises(ProtocolError) as caught:
-        m.encode(m.Result(conversation="c", turn="t", action="a", value=value))
+        codec.encode(m.Result(conversation="c", turn="t", action="a", value=value))
     assert caught.value.code == "unencodable"
 
 
 def test_too_large_a_message_is_refused_before_it_is_sent() -> None:
     with pytest.raises(ProtocolError) as caught:
-        m.encode(m.Say(conversation="c", turn="t", line="x" * m.MESSAGE_BYTES))
+        codec.encode(m.Say(conversation="c", turn="t", line="x" * codec.MESSAGE_BYTES))
     assert caught.value.code == "too_large"
 
 
@@ -209,5 +224,5 @@ def test_data_that_the_other_side_would_refuse_is_refused_here() -> None:
         deep = [deep]
     for value in (float("nan"), b"bytes", {1: "a"}, deep):
         with pytest.raises(ProtocolError) as caught:
-            m.encode(m.Result(conversation="c", turn="t", action="a", value=value))
+            codec.encode(m.Result(conversation="c", turn="t", action="a", value=value))
         assert caught.value.code == "unencodable"

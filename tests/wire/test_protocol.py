@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from npcsdk.errors import BridgeError, ProtocolError, TurnError
 from npcsdk.events import Action, End, Failed, Text
+from npcsdk.wire import codec
 from npcsdk.wire import messages as m
-from npcsdk.wire.protocol import ClientPeer, ServerPeer
+from npcsdk.wire.client_peer import ClientPeer
+from npcsdk.wire.server_peer import ServerPeer
 from npcsdk.wire.version import PROTOCOL, agreed_version
 
 READY = m.Ready(world="Testholm", npcs=(m.NpcInfo(id="mira", name="Mira"),))
@@ -24,11 +26,11 @@ class Server:
         self.seq = 0
 
     def heard(self) -> list[m.Command]:
-        return [m.decode_command(payload) for payload in self.peer.outgoing()]
+        return [codec.decode_command(payload) for payload in self.peer.outgoing()]
 
     def tells(self, *events: m.ServerEvent) -> list[m.ServerEvent]:
         for event in events:
-            self.peer.receive(m.encode(event), self.now)
+            self.peer.receive(codec.encode(event), self.now)
         return self.peer.notices()
 
     def turn(self, turn: str, *events, conversation: str = "c1") -> list[m.ServerEvent]:
@@ -353,32 +355,32 @@ def peer() -> ServerPeer:
 
 
 def answers(server: ServerPeer) -> list[m.ServerEvent]:
-    return [m.decode_event(payload) for payload in server.outgoing()]
+    return [codec.decode_event(payload) for payload in server.outgoing()]
 
 
 def test_the_server_welcomes_and_hands_on() -> None:
     server = peer()
     hello = m.Hello(client="me")
-    assert server.receive(m.encode(hello)) == hello
+    assert server.receive(codec.encode(hello)) == hello
     (welcome,) = answers(server)
     assert isinstance(welcome, m.Welcome)
     assert (welcome.epoch, welcome.protocol) == ("e1", PROTOCOL)
-    assert server.receive(m.encode(say("t1"))) == say("t1")
+    assert server.receive(codec.encode(say("t1"))) == say("t1")
     assert answers(server) == []
 
 
 def test_a_ping_is_answered_here() -> None:
     server = peer()
-    server.receive(m.encode(m.Hello(client="me")))
+    server.receive(codec.encode(m.Hello(client="me")))
     answers(server)
-    assert server.receive(m.encode(m.Ping(nonce=9))) is None
+    assert server.receive(codec.encode(m.Ping(nonce=9))) is None
     assert answers(server) == [m.Pong(nonce=9)]
 
 
 @pytest.mark.parametrize("command", [say("t1"), m.Ping(), m.Cancel(conversation="c1", turn="t1")])
 def test_without_a_hello_nothing_is_done(command: m.Command) -> None:
     server = peer()
-    assert server.receive(m.encode(command)) is None
+    assert server.receive(codec.encode(command)) is None
     (problem,) = answers(server)
     assert isinstance(problem, m.Problem)
     assert problem.code == "hello_first"
@@ -390,7 +392,7 @@ def test_without_a_hello_nothing_is_done(command: m.Command) -> None:
 def test_versions(version: tuple[int, int], agreed: tuple[int, int] | None) -> None:
     assert agreed_version(version, (1, 0)) == agreed
     server = peer()
-    server.receive(m.encode(m.Hello(client="me", protocol=version)))
+    server.receive(codec.encode(m.Hello(client="me", protocol=version)))
     (answer,) = answers(server)
     if agreed is None:
         assert isinstance(answer, m.Goodbye)
@@ -406,18 +408,18 @@ def test_a_newer_server_talks_down_to_an_older_client() -> None:
 
 def test_a_message_over_the_limit_is_refused_by_name() -> None:
     server = peer()
-    server.receive(m.encode(m.Hello(client="me")))
+    server.receive(codec.encode(m.Hello(client="me")))
     answers(server)
-    assert server.receive(m.encode(say("t1", "x" * 2000))) is None
+    assert server.receive(codec.encode(say("t1", "x" * 2000))) is None
     assert [one.code for one in answers(server)] == ["too_large"]
 
 
 @given(st.lists(st.binary(max_size=80), max_size=10))
 def test_noise_costs_its_sender_an_error_and_nothing_else(noise: list[bytes]) -> None:
     server = peer()
-    server.receive(m.encode(m.Hello(client="me")))
+    server.receive(codec.encode(m.Hello(client="me")))
     answers(server)
     for payload in noise:
         assert server.receive(payload) is None
     assert [type(one) for one in answers(server)] == [m.Problem] * len(noise)
-    assert server.receive(m.encode(say("t1"))) == say("t1")
+    assert server.receive(codec.encode(say("t1"))) == say("t1")

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from npcsdk import events
-from npcsdk.wire import messages, vectors
+from npcsdk.wire import codec, messages, vectors
 from npcsdk.wire.version import PROTOCOL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,9 +42,9 @@ def test_every_field_is_in_some_vector() -> None:
 @pytest.mark.parametrize("vector", MESSAGES, ids=lambda one: one["name"])
 def test_bytes_decode_and_encode_to_themselves(vector: dict) -> None:
     payload = bytes.fromhex(vector["bytes"])
-    assert messages.unpack(payload) == vector["fields"]
-    decode = messages.decode_command if vector["from"] == "client" else messages.decode_event
-    assert messages.encode(decode(payload)) == payload
+    assert codec.unpack(payload) == vector["fields"]
+    decode = codec.decode_command if vector["from"] == "client" else codec.decode_event
+    assert codec.encode(decode(payload)) == payload
 
 
 def test_the_specification_names_the_version_and_every_message_and_field() -> None:
