@@ -34,7 +34,7 @@ class TextEncoding:
         vocabulary: the width of the model's logits; ids from there on do not exist for it.
 
     ``control`` holds the ids of all tokens that text may not become, ``special`` those of them that a reply should
-    not hold either, ``vocabulary`` the number of ids.
+    not hold either. ``vocabulary`` is the number of ids that the model has, ``size`` that of the tokenizer.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, vocabulary: int | None = None) -> None:
@@ -47,7 +47,8 @@ class TextEncoding:
         }
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
-        self.vocabulary = vocabulary or tokenizer.get_vocab_size(with_added_tokens=True)
+        self.size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        self.vocabulary = vocabulary or self.size
         self.control = frozenset(markers)
         self.special = frozenset(
             number for number, token in added.items() if token.special and number < self.vocabulary

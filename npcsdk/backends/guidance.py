@@ -19,7 +19,7 @@ from llguidance import LLMatcher, LLTokenizer
 from npcsdk.backends.base import Constraint
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.sampler import Bitmask
-from npcsdk.errors import BackendError
+from npcsdk.errors import BackendError, ModelError
 
 __all__ = ["Guidance", "Guide", "grammar"]
 
@@ -38,9 +38,9 @@ class Guide:
 
     __slots__ = ("_ends", "_mask", "_matcher", "_pointer", "_size", "_stop")
 
-    def __init__(self, matcher: LLMatcher, vocabulary: int, stop: int, ends: Collection[int]) -> None:
+    def __init__(self, matcher: LLMatcher, width: int, stop: int, ends: Collection[int]) -> None:
         self._matcher = matcher
-        self._mask: Bitmask = np.zeros((vocabulary + 31) // 32, dtype=np.int32)
+        self._mask: Bitmask = np.zeros((width + 31) // 32, dtype=np.int32)
         self._pointer = self._mask.ctypes.data
         self._size = self._mask.nbytes
         self._stop = stop
@@ -82,7 +82,15 @@ class Guidance:
     def __init__(self, encoding: TextEncoding, *, stop: int) -> None:
         self._encoding = encoding
         self._stop = stop
-        self._tokenizer = LLTokenizer(encoding.json(), n_vocab=encoding.vocabulary, eos_token=stop)
+        self._width = max(encoding.vocabulary, encoding.size)
+        try:
+            self._tokenizer = LLTokenizer(encoding.json(), n_vocab=self._width, eos_token=stop)
+        except Exception as error:  # Whatever the native part says.
+            raise ModelError(
+                f"The model's tokenizer cannot be constrained: {error}.",
+                code="model_broken",
+                hint="Copy the model's folder again.",
+            ) from error
         self._lock = threading.Lock()
         self._compiled: deque[tuple[Constraint, LLMatcher]] = deque(maxlen=_CACHED)
 
@@ -94,7 +102,7 @@ class Guidance:
         """
         with self._lock:
             matcher = self._find(constraint)
-        return Guide(matcher, self._encoding.vocabulary, self._stop, ends)
+        return Guide(matcher, self._width, self._stop, ends)
 
     def _find(self, constraint: Constraint) -> LLMatcher:
         for known, matcher in self._compiled:
