@@ -179,4 +179,5 @@ def assemble(
     """
     contexts = [one_line(text) for text in system_contexts]
     segments = template.conversation(system, tools, contexts, messages)
-    return Prompt(merged(segments), template.chat(system, tools, messages), tuple(tools))
+    told = "\n".join([system, *(template.context(text) for text in contexts)])  # chat servers read them too
+    return Prompt(merged(segments), template.chat(told, tools, messages), tuple(tools))
