@@ -24,6 +24,7 @@ from npcsdk.bridge.handlers import Actions, Handlers, Where, collect
 from npcsdk.errors import TurnError, WorldError
 from npcsdk.events import Action, End, Event, Failed
 from npcsdk.wire.messages import NpcInfo, React, Ready, Say
+from npcsdk.wire.version import DEFAULT_ADDRESS
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -37,9 +38,6 @@ __all__ = [
     "World",
     "connect",
 ]
-
-DEFAULT_ADDRESS = "tcp://127.0.0.1:5990"
-"""Where ``npcsdk serve`` listens unless told otherwise."""
 
 OnLoading = Callable[[str, float | None], None]
 State = Mapping[str, Any]

@@ -29,12 +29,11 @@ from npcsdk.errors import BridgeError, NpcError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import error_of
 from npcsdk.wire.messages import Goodbye, Loading, Ready
+from npcsdk.wire.version import DEFAULT_ADDRESS
 
 __all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_ADDRESS = "tcp://127.0.0.1:5990"
 
 _TICK_MS = 500
 _RETRY_MS = 10  # while a client's queue is full

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 __all__ = [
     "Check",
     "Wrong",
+    "action_id",
     "choice",
     "data",
     "flag",
@@ -52,6 +53,13 @@ def identifier(value: Any) -> str:
     """An id made by a peer: 1 to 128 characters."""
     if not 1 <= len(text(value)) <= _IDENTIFIER_LENGTH:
         raise Wrong(f"has {len(value)} characters, not 1 to {_IDENTIFIER_LENGTH}")
+    return value
+
+
+def action_id(value: Any) -> str:
+    """An id made by the server, which may carry a turn's id within: 1 to 256 characters."""
+    if not 1 <= len(text(value)) <= 2 * _IDENTIFIER_LENGTH:
+        raise Wrong(f"has {len(value)} characters, not 1 to {2 * _IDENTIFIER_LENGTH}")
     return value
 
 

@@ -131,7 +131,7 @@ class Result:
     command: ClassVar[str] = "result"
     conversation: str = _field(check.identifier)
     turn: str = _field(check.identifier)
-    action: str = _field(check.identifier)
+    action: str = _field(check.action_id)
     status: Literal["done", "failed"] = _field(check.choice("done", "failed"), "done")
     value: Any = field(default=None, metadata={"check": check.data})
 

@@ -26,7 +26,9 @@ class RunningServer:
 
     def __init__(self, **options: Any) -> None:
         self.server = Server(
-            {"opener": OPENER}, address=options.pop("address", "tcp://127.0.0.1:*"), **options
+            options.pop("config", {"opener": OPENER}),
+            address=options.pop("address", "tcp://127.0.0.1:*"),
+            **options,
         )
         self.address = self.server.address
         self.error: BaseException | None = None
