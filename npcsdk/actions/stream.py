@@ -85,7 +85,7 @@ class CallStream:
         self._bare = bare  # until something else than white space has come
         self._state = _TEXT
         self._markers = re.compile("|".join(re.escape(marker) for marker in (opening, closing) if marker))
-        self._structure = re.compile(_STRUCTURE % re.escape(closing[:1]), re.DOTALL)
+        self._structure = re.compile(_STRUCTURE % re.escape(opening[:1] + closing[:1]), re.DOTALL)
         self._pending = ""  # the text being looked at; what stands before _at has been decided on
         self._at = 0
         self._base = 0  # raw position of the beginning of _pending
@@ -192,20 +192,36 @@ class CallStream:
                     self._string_ended(index + 1, parts)
             elif character == '"':
                 self._quoted = self._depth > 0
+            elif (marker := self._marker_at(index)) is None:
+                self._keep_body(index)
+                return False  # perhaps a marker: wait for more
+            elif marker == self._opening:  # once more: what stands before it is no call
+                self._keep_body(index)
+                if "".join(self._body).strip():
+                    self._call_over(index, parts)
+                    self._open_body(index)
+                self._at = index + len(marker)
+                self._body = []
+                return True
+            elif marker:
+                self._end_body(index, parts)
+                return True
             elif character in "{[":
                 self._opened(character, index)
                 self._depth += 1
-            elif character in "}]":
-                if self._closed(index + 1, parts):
-                    return True
-            elif pending.startswith(self._closing, index):
-                self._end_body(index, parts)
+            elif character in "}]" and self._closed(index + 1, parts):
                 return True
-            elif self._closing.startswith(pending[index : index + len(self._closing)]):
-                self._keep_body(index)
-                return False  # perhaps the closing marker: wait for more
         self._keep_body(len(pending))
         return False
+
+    def _marker_at(self, index: int) -> str | None:
+        """The marker that begins there, "" for none, None when that cannot be told yet."""
+        perhaps = False
+        for marker in (self._closing, "" if self._depth else self._opening):
+            if marker and self._pending.startswith(marker, index):
+                return marker
+            perhaps |= marker.startswith(self._pending[index : index + len(marker)]) and bool(marker)
+        return None if perhaps else ""
 
     def _opened(self, character: str, index: int) -> None:
         """A brace or bracket opens inside a body: perhaps a list of calls, or the next call of one."""
