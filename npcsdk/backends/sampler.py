@@ -7,6 +7,7 @@ vocabulary; the outcome is the same as that of masking first.
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TypeAlias
 
@@ -49,11 +50,15 @@ class Sampler:
         Args:
             logits: shape ``[vocabulary]``; overwritten.
             legal: the tokens that may be chosen; at least one. None: all.
+
+        Raises:
+            ValueError: no token has a finite logit, as a runtime that overflows gives.
         """
         if self._seen and self._penalty != 1.0:
             seen = np.fromiter(self._seen, dtype=np.intp, count=len(self._seen))
             values = logits[seen]
             logits[seen] = np.where(values > 0, values / self._penalty, values * self._penalty)
+        _highest(logits)
         token = self._greedy(logits, legal) if not self._inverse else self._draw(logits, legal)
         if self._penalty != 1.0:
             self._seen.add(token)
@@ -63,6 +68,7 @@ class Sampler:
         token = int(logits.argmax())
         if legal is not None and not (int(legal[token >> 5]) >> (token & 31)) & 1:
             token = int(mask_logits(logits, legal).argmax())
+            _highest(logits)
         return token
 
     def _draw(self, logits: Logits, legal: Bitmask | None) -> int:
@@ -80,11 +86,10 @@ class Sampler:
     def _draw_wide(self, logits: Logits) -> int:
         """Without top-k: the nucleus is looked for among the largest few, then among more."""
         if self._top_p >= 1.0:
-            weights = np.exp((logits - logits.max()) * np.float32(self._inverse)).cumsum(dtype=np.float64)
-            return int(
-                weights.searchsorted(self._random() * weights[-1], side="right").clip(max=logits.size - 1)
-            )
-        total = float(np.exp((logits - logits.max()) * np.float32(self._inverse)).sum(dtype=np.float64))
+            scaled = (logits - _highest(logits)) * np.float32(self._inverse)
+            weights: NDArray[np.float64] = np.exp(scaled).cumsum(dtype=np.float64)
+            return min(int(weights.searchsorted(self._random() * weights[-1], side="right")), logits.size - 1)
+        total = float(np.exp((logits - _highest(logits)) * np.float32(self._inverse)).sum(dtype=np.float64))
         limit = _FIRST_TRY
         while True:
             chosen = largest(logits, limit) if limit < logits.size else np.arange(logits.size)
@@ -98,6 +103,7 @@ class Sampler:
         """Draw among candidates. ``total`` is the weight of all tokens where candidates are not all that
         count."""
         # A stable order makes a seed give the same reply everywhere: by logit, then by id.
+        _highest(values)
         order = np.lexsort((chosen, -values))
         values = values[order]
         weights = np.exp((values - values[0]) * np.float32(self._inverse)).cumsum(dtype=np.float64)
@@ -108,6 +114,13 @@ class Sampler:
             end = min(end, weights.size)
         at = int(weights[:end].searchsorted(self._random() * weights[end - 1], side="right"))
         return int(chosen[order[min(at, end - 1)]])
+
+
+def _highest(logits: Logits) -> np.float32:
+    highest = logits.max()
+    if not math.isfinite(highest):
+        raise ValueError("no token can be chosen: the logits are not finite numbers")
+    return highest
 
 
 def largest(logits: Logits, count: int) -> NDArray[np.intp]:

@@ -233,8 +233,6 @@ class TokenBackend(Backend):
         except NpcError:
             raise
         except Exception as error:
-            if sound:
-                raise
             raise BackendError(
                 f"The runtime {self.capabilities.backend} failed: {error}",
                 code="runtime_failed",

@@ -127,3 +127,13 @@ def test_repetition_penalty_makes_what_was_said_less_likely() -> None:
     assert [sampler.pick(logits.copy()) for _ in range(3)] == [0, 1, 0]
     plain = Sampler(Sampling(temperature=0))
     assert [plain.pick(logits.copy()) for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(top_k=0), Sampling(top_k=0, top_p=1), Sampling(temperature=0)]
+)
+@pytest.mark.parametrize("value", [-np.inf, np.nan])
+@pytest.mark.parametrize("size", [100, 50_000])
+def test_logits_that_are_no_numbers_are_refused(sampling: Sampling, value: float, size: int) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Sampler(sampling).pick(np.full(size, value, dtype=np.float32))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npcsdk.backends.base import CancelFlag, Finish, Prompt, Request, Sampling, Segment
+from npcsdk.backends.base import CancelFlag, Constraint, Finish, Prompt, Request, Sampling, Segment
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.token_backend import TokenBackend, common_prefix
 from npcsdk.errors import BackendError
@@ -192,6 +192,10 @@ def test_control_tokens_that_the_model_does_not_have_do_no_harm() -> None:
     runtime = ToyRuntime(encoding.vocabulary)
     backend = TokenBackend(runtime, encoding, budget=10_000)
     assert say(backend, Request(prompt=prompt("Hi"), sampling=GREEDY, stop=("<image>",))).text
+    held = Constraint(opening="<toolcall>", closing="</toolcall>")
+    assert say(
+        backend, Request(prompt=prompt("Hi"), sampling=GREEDY, stop=("<image>",), constraint=held)
+    ).text
     with pytest.raises(BackendError) as caught:
         say(backend, Request(prompt=Prompt((Segment("<image>", control=True),)), sampling=GREEDY))
     assert caught.value.code == "token_unknown"
