@@ -26,7 +26,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "npcsdk.prompt": (SEAM, "npcsdk.persona", "npcsdk.actions", "npcsdk.memory"),
     "npcsdk.memory": (),
     "npcsdk.backends": (SEAM,),
-    "npcsdk.backends.registry": (SEAM, "npcsdk.models.catalog"),
+    "npcsdk.backends.registry": (SEAM, "npcsdk.models"),
     "npcsdk.models": (),
     "npcsdk.wire": (),
     "npcsdk.dialogue": (
@@ -43,7 +43,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 PURE = ("npcsdk.errors", "npcsdk.events", "npcsdk.conditions")
 
 # Runtimes and stores are adapters: nobody but their registry's string names them.
-ADAPTERS = ("npcsdk.backends.onnx_genai", "npcsdk.memory.index", "npcsdk.memory.embed")
+ADAPTERS = (
+    "npcsdk.backends.onnx_genai",
+    "npcsdk.memory.index",
+    "npcsdk.memory.embed",
+    "npcsdk.models.download",
+)
 
 OWNERS = {
     "zmq": ("npcsdk.bridge",),
@@ -57,6 +62,9 @@ OWNERS = {
     "pydantic": ("npcsdk.persona", "npcsdk.actions.schema"),
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
+    "jinja2": ("npcsdk.prompt.templates.jinja_render",),
+    "huggingface_hub": ("npcsdk.models.download",),
+    "tqdm": ("npcsdk.models.download",),
     "typer": ("npcsdk.cli",),
     "rich": ("npcsdk.cli",),
 }

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from npcsdk.actions.formats import ToolFormat, load_format
 from npcsdk.backends.base import ModelSource
-from npcsdk.errors import ModelError
+from npcsdk.errors import MissingExtra, ModelError
 from npcsdk.prompt.templates.base import ChatMessage, Template
 
 __all__ = ["ChatMessage", "Template", "load_template", "template_for"]
@@ -53,4 +53,14 @@ def template_for(source: ModelSource, tool_format: ToolFormat | None = None) -> 
             hint=f"Known formats: {', '.join(sorted(_TEMPLATES))}.",
             code="unknown_prompt_format",
         )
-    return import_module(home).template(source, tool_format or load_format(source.tool_format))
+    try:
+        module = import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("npcsdk"):
+            raise
+        raise MissingExtra(
+            f"The model {source.name!r} is spoken to by its own chat template, and that needs the package "
+            f"{error.name!r}, which is not installed.",
+            hint='Install the extra: pip install "npcsdk[jinja]"',
+        ) from error
+    return module.template(source, tool_format or load_format(source.tool_format))
