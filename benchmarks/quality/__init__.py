@@ -11,9 +11,13 @@ import argparse
 import textwrap
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks.harness import Row, Setting, Skipped
 from benchmarks.quality.cases import Case, all_cases
@@ -77,75 +81,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    chosen = [
-        measure for measure in MEASURES if not setting.option("only") or measure.key in setting.option("only")
-    ]
-    outcomes, player, folder = _measure(setting, setting.model, chosen)
-    placement = setting.option("contexts") or "turn"
-    for measure in chosen:
-        outcome = outcomes[measure.key]
-        yield Row(
-            what=measure.what + (", contexts in the system block" if placement == "system" else ""),
-            measured=outcome.percent,
-            unit="%",
-            bar=measure.bar,
-            better="higher",
-            note=f"{len(outcome.played)} cases",
-        )
-        if measure.key == "call":
-            yield _valid(outcome)
-        _print(measure, outcome, setting)
-    if setting.option("against"):
-        whole, _, _ = _measure(setting, setting.option("against"), chosen)
+    only = setting.option("only")
+    chosen = [measure for measure in MEASURES if not only or measure.key in only]
+    outcomes: dict[str, Outcome] = {}
+    with _player(setting.model) as player:
         for measure in chosen:
+            outcomes[measure.key] = outcome = _measure(player, measure, setting)
+            yield _row(measure, outcome, setting)
+            if measure.key == "call":
+                yield _valid(outcome)
+            _print(measure, outcome, setting)
+        if player.decode_s:
+            yield Row(
+                what="speed: tokens a second in the runtime, after the first",
+                measured=player.generated / player.decode_s,
+                unit="tokens/s",
+                bar=400,
+                better="higher",
+                note=f"{player.generated} tokens over all cases, {THREADS} threads",
+            )
+        if player.folder.is_dir():
+            yield _size(player.folder)
+    if setting.option("against"):
+        yield from _points_lost(outcomes, chosen, setting)
+
+
+def _points_lost(outcomes: dict[str, Outcome], chosen: Sequence[Measure], setting: Setting) -> Iterator[Row]:
+    with _player(setting.option("against")) as player:
+        for measure in chosen:
+            whole = _measure(player, measure, setting).percent
             yield Row(
                 what=f"points lost against full precision: {measure.key}",
-                measured=whole[measure.key].percent - outcomes[measure.key].percent,
+                measured=whole - outcomes[measure.key].percent,
                 unit="points",
                 bar=None if measure.bar is None else 2.0,
-                note=f"full precision {whole[measure.key].percent:.1f} %",
+                note=f"full precision {whole:.1f} %",
             )
-    if player.decode_s:
-        yield Row(
-            what="speed: tokens a second in the runtime, after the first",
-            measured=player.generated / player.decode_s,
-            unit="tokens/s",
-            bar=400,
-            better="higher",
-            note=f"{player.generated} tokens over all cases, {THREADS} threads",
-        )
-    if folder is not None:
-        yield _size(folder)
 
 
-def _measure(
-    setting: Setting, model: str | None, measures: Sequence[Measure]
-) -> tuple[dict[str, Outcome], Player, Path | None]:
-    """Every measure on one model, the player that counted, and the model's folder."""
+@contextmanager
+def _player(model: str | None) -> Iterator[Player]:
     try:
         source = resolve(model)
         source = replace(source, options={**source.options, "threads": THREADS})
         backend = load(source)
     except ModelError as error:
         raise Skipped(str(error)) from error
-    cases = all_cases()
-    outcomes: dict[str, Outcome] = {}
     try:
-        player = Player(backend, source)
-        for measure in measures:
-            mine = [case for case in cases if case.behaviour == measure.behaviour]
-            if setting.quick:
-                mine = mine[:: max(1, len(mine) // SAMPLE)][:SAMPLE]
-            # Neighbours share a character and its tools, so that the runtime computes them once.
-            mine.sort(key=lambda case: (case.world.name, case.npc, case.tools))
-            outcomes[measure.key] = outcome = Outcome()
-            for case in mine:
-                placement = setting.option("contexts") or "turn"
-                outcome.played.append((case, player.play(case, grammar=measure.grammar, placement=placement)))
+        yield Player(backend, source)
     finally:
         backend.close()
-    folder = Path(source.path)
-    return outcomes, player, folder if folder.is_dir() else None
+
+
+def _measure(player: Player, measure: Measure, setting: Setting) -> Outcome:
+    cases = [case for case in all_cases() if case.behaviour == measure.behaviour]
+    if setting.quick:
+        step = max(1, len(cases) // SAMPLE)
+        cases = cases[::step][:SAMPLE]
+    # Neighbours share a character and its tools, so that the runtime computes them once.
+    cases.sort(key=lambda case: (case.world.name, case.npc, case.tools))
+    placement = setting.option("contexts") or "turn"
+    outcome = Outcome()
+    for case in track(cases, measure.key, console=Console(stderr=True), transient=True):
+        outcome.played.append((case, player.play(case, grammar=measure.grammar, placement=placement)))
+    return outcome
+
+
+def _row(measure: Measure, outcome: Outcome, setting: Setting) -> Row:
+    system = setting.option("contexts") == "system"
+    return Row(
+        what=measure.what + (", contexts in the system block" if system else ""),
+        measured=outcome.percent,
+        unit="%",
+        bar=measure.bar,
+        better="higher",
+        note=f"{len(outcome.played)} cases",
+    )
 
 
 def _valid(outcome: Outcome) -> Row:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from benchmarks.quality.cases import Case
@@ -48,6 +49,7 @@ class Player:
     def __init__(self, backend: Backend, source: ModelSource) -> None:
         self._backend = backend
         self._source = source
+        self.folder = Path(source.path)
         self.generated = 0
         self.decode_s = 0.0
 

@@ -68,42 +68,47 @@ def _same(got: Any, want: Any, free: bool) -> bool:
     return type(got) is type(want) and got == want
 
 
-# Not knowing. Said of oneself (or of nobody in particular), not of the player, and not of why the player asks.
+# Not knowing: said of oneself or of nobody in particular, not of the player ("you don't know") nor of the player's
+# reasons ("I don't know why you ask, but ...").
 
-_ADVERB = r"(?:(?:rightly|really|actually|truly|even|honestly|quite|exactly|yet|ever|myself|simply|just|a(?:ny)?thing|for sure) )*"
-_VERB = (
-    r"(?:know|knew|known|hear|heard|learn(?:ed|t)?|meet|met|see|saw|seen|recall|remember|recognise|recognize"
-    r"|tell you|say for|say who|say what|say where|say when|say which|say how|say why|say anything|say\b(?= *[.,;!?])|help you)"
+_ADVERB = r"(?:(?:rightly|really|actually|truly|even|honestly|quite|exactly|yet|ever|myself|simply|just|for sure) )*"
+_KNOW = (
+    r"(?:know|knew|known|hear|heard|learn(?:ed|t)?|recall|remember|recogni[sz]e"
+    r"|guess|help you|say (?:for|who|what|where|when|which|how|why|any)|say\b(?= *(?:[.,;!?…]|$)))"
 )
-_NOT = r"(?:(?:do|did|have|had|could|would|can|am|was|should) ?n[o']t|don't|dont|didn't|haven't|couldn't|wouldn't|can't|cannot|never|not)"
-_ABOUT_YOU = r"(?! (?:(?:why|what|how|who|if) you\b|you\b(?! (?:that|who|where|when|what|which|how|why|the|any|if|much|more|about))))"
+_NOT = r"(?:(?:do|did|have|had|could|can|was|am|should) not|don't|dont|didn't|haven't|hadn't|couldn't|wouldn't|can't|cannot|cant|never)"
+_NOT_ABOUT_YOU = r"(?! (?:why|what|how|who|if|that) you\b)(?! you\b(?! (?:that|who|where|when|what|which|how|why|the|any|if|much|more|about|there)))"
+_QUITE = r"(?:(?:the|a|one|any) )?(?:(?:slightest|faintest|foggiest|remotest|earthly|single|first|such) )?"
 _PATTERNS = (
-    rf"(?<!you )(?<!they )(?<!if i ){_NOT} {_ADVERB}{_VERB}{_ABOUT_YOU}",
-    r"\b(?:i|we|me) (?:\w+ )?(?:know|knew|heard|have|hold|find|recall|remember|learned|see|saw) (?:of |about )?(?:nothing|none|no\b|nobody|naught|nowt|little)",
-    r"\b(?:know|heard|have) (?:absolutely |next to )?nothing\b",
-    r"\bno(?:t)? (?:the |a )?(?:slightest |faintest |foggiest |earthly |such )?(?:idea|clue|notion|inkling|foggiest|knowledge|information|record|word|news|memory|answer|data|faintest)\b",
-    r"\bnot (?:the|a) (?:foggiest|faintest|slightest|clue)\b",
-    r"\b(?:dunno|beats me|search me|who knows|who can say|who could say|god knows|heaven knows|lord knows|saints know|your guess)\b",
-    r"\bhow (?:should|would|could|on earth would|the \w+ should) i know\b",
-    r"\b(?:what do|do) i look like\b.*\b(?:map|list|clerk|book)\b",
-    r"\bif i (?:only )?knew\b",
-    r"\b(?:unknown|a mystery|a riddle|a secret) to (?:me|us)\b|^unknown\b|\bis unknown\b|\bremains unknown\b",
-    r"\b(?:beyond|past|above|outside) (?:me|my)\b",
-    r"\b(?:no ?one|nobody|none|they|he|she|it)(?: has| have| ha[ds])? (?:ever |never |not )?(?:told|tells|tell|informed|said|says|mentioned|explained)(?: to)? (?:me|us)\b",
-    r"\b(?:never|not|hasn't|hasn't been|wasn't) (?:been )?told\b",
-    r"\b(?:doesn't|does not|don't) ring (?:a|any) bell\b|\brings no bell\b",
-    r"\b(?:i am|i'm|am) (?:not|un)(?: |)(?:sure|certain|aware|informed|familiar)\b|\bnot sure\b|\bunaware\b",
-    r"\b(?:i|me) (?:not|no) (?:know|hear|heard|see)\b",
-    r"\b(?:i am|i'm) (?:afraid|sorry)\b.{0,30}\b(?:not|can't|cannot|don't|no|never|nothing)\b",
-    r"\b(?:ask|try) (?:some|any)(?:one|body|where)\b.*\belse\b|\bask (?:some|an)other\b",
-    r"\bwish i (?:knew|could (?:tell|say|help))\b",
-    r"\b(?:has|had|have|did) (?:not|never) (?:reached|come to) me\b|\b(?:reached|reaches) (?:not )?(?:me not|my ears not)\b|\b(?:no|nothing)\b.{0,30}\breache[sd] (?:me|us|my)\b",
-    r"\bescapes me\b|\bfails me\b|\blost on me\b|\bnews to me\b",
-    r"\bknow(?:s)? (?:it|that|this|him|her|them) not\b|\bi know not\b|\bknows? not\b",
-    r"\bnever (?:asked|learned|learnt|counted|met|seen|saw|heard|been|found out|set eyes)\b",
-    r"\b(?:i|we) (?:know|heard) only\b|\bi only know\b|\ball i know is\b|\bnot (?:my|in my) (?:department|line|trade|field|business to know|list|files|records|books?|post|station)\b",
-    r"\bcould(?:n't| not) (?:rightly |even )?(?:say|guess|tell)\b|\bcan(?:'t|not) (?:rightly )?(?:say|guess)\b(?! (?:no|yes|i)\b)",
-    r"\b(?:has|have|had) (?:yet )?to (?:find|hear|learn)\b|\bhas yet to\b",
+    rf"(?<!you )(?<!they )(?<!if i ){_NOT} {_ADVERB}{_KNOW}{_NOT_ABOUT_YOU}",
+    r"(?<!you )(?<!they )\b(?:can|could)(?: ?not|n't|'t|t| never) (?:\w+ )?tell(?: you)?\b(?! (?:lies|tales|stories))",
+    r"\b(?:i'm|am i|i am|not) in (?:no|a) position to\b|\bblowed if i know\b|\bwould that i knew\b|\bname means nothing\b",
+    r"\b(?:not|never) (?:known|clear) to (?:me|us)\b|\bunknown(?= *(?:[.,;!]|$))|\bnot have (?:that|the|this|any) (?:information|answer)\b",
+    r"\bdon't have (?:that|the|this|any) (?:information|answer)\b|\bhaven't (?:told|said)\b",
+    r"\b(?:i|we|me) (?:\w+ )?(?:know|knew|heard|recall|remember|learned|learnt) (?:of |about )?(?:nothing|none|no|nobody|naught|nowt|little)\b",
+    r"\b(?:know|heard|learned) (?:absolutely |next to )?nothing\b|\bi have nothing (?:on|about)\b",
+    rf"(?<!you have )(?<!you've )\b(?:no|nae|not|haven't|hasn't|have not) {_QUITE}(?:idea|clue|notion|inkling|foggiest|faintest|slightest|knowledge)\b",
+    r"\bno (?:\w+ )?(?:information|record|word|news|memory|data|answer)\b(?! is\b)",
+    r"\bnot (?:in|on|among) (?:my|our|the|any) (?:\w+ )?(?:records?|list|files?|books?|log|register|papers|map)\b",
+    r"\bdunno\b|\bbeats me\b|\bsearch me\b|\b(?:god|heaven|heavens|lord|goodness|saints?|gods) (?:only )?knows?\b",
+    r"(?:^|[.!?,;…] ?)(?:but )?who (?:knows|can say|can tell|could say)\b(?! (?:his|her|their|its|the|that)\b)|\byour guess is\b",
+    r"\bhow (?:should|would|could|on earth (?:would|should)|the \w+ (?:would|should)) i know\b|\bif i (?:only )?knew\b",
+    r"\bunknown to (?:me|us)\b|^unknown\b|\b(?:is|are|remains) unknown\b|\ba mystery to (?:me|us)\b",
+    r"\bbeyond (?:me|my)\b|\b(?:above|outside|past) my (?:station|post|rank|pay|knowledge|ken|duties|work|craft|trade|records)\b",
+    r"\b(?:no ?one|nobody|none)\b(?: \w+){0,3} (?:told|tells|tell|informed|said|says|mentioned|explained|knows)\b",
+    r"\b(?:they|he|she|it|who|wind|tide|sea|book|chronicle|law|\w+s)(?: has| have| had)? (?:never|not) (?:told|tell|tells|said|informed|mentioned)\b",
+    r"\b(?:never|not) been told\b|\bdoes(?:n't| not) (?:say|tell|ring)\b|\brings no bell\b",
+    r"\b(?:i am|i'm|am) (?:not (?:sure|certain|aware|informed|familiar)|unsure|uncertain|unaware|ignorant)\b|\bnot (?:entirely |quite )?sure\b",
+    r"\bme (?:not|no) (?:know|hear|heard|see)\b|\bi (?:do|did) not have the \w+ of knowing\b",
+    r"\bknow\b.*\bi (?:do not|don't)(?: *[.!,;]|$)",
+    r"\b(?:ask|try) (?:some|any)(?:one|body) (?:else|who)\b|\bask another\b",
+    r"\bwish i (?:knew|could (?:tell|say))\b",
+    r"\b(?:has|have|had|did) (?:not|never) reach(?:ed)? (?:me|us)\b|\b(?:no|nothing|nought)\b.{0,40}\breache[sd] (?:me|us|my|our)\b",
+    r"\bescapes me\b|\bmemory fails\b|\blost on me\b|\bnews to me\b|\bslipped my mind\b",
+    r"\bi (?:know|knew|remember) (?:it|that|this|him|her|them|of it)? ?not\b|\bi know not\b",
+    r"\bnever (?:asked|counted|measured|met|found out|set eyes|laid eyes|been (?:there|to|that|in|so)|(?:saw|seen) (?:him|her|it|them|one|any|such|that))\b",
+    r"\bhaven't (?:met|seen|counted|asked) (?:him|her|it|them|one|any|such|that)\b|\bi (?:only|just) know\b",
+    r"\bnot (?:my|a) (?:department|line|field|trade|business to know)\b|\byet to (?:find out|hear|learn)\b",
 )
 _NOT_KNOWING = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _PATTERNS)
 
@@ -122,14 +127,13 @@ _QUANTITY = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"\b(?:\d+|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
-    r"|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand)\b",
+    r"\b(?:\d+(?=(?:st|nd|rd|th)?\b)|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    r"|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand)\b)",
     re.IGNORECASE,
 )
 _INNER_NAME = re.compile(r"(?<![.!?:;\"'“”‘…—-])(?<!^)\s+([A-Z][\w'’-]+)")
 _NO_NAMES = frozenset(
-    "i i'm i'd i'll i've god lord heaven heavens hell mr mrs miss sir madam ma'am mother father captain monday tuesday "
-    "wednesday thursday friday saturday sunday english oh ah no yes well ask not sorry try".split()
+    ["i", "i'm", "i'd", "i'll", "i've", "god", "lord", "heaven", "heavens", "hell", "mr", "mrs", "miss", "sir", "madam", "ma'am", "mother", "father", "captain", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "english", "oh", "ah", "no", "yes", "well", "ask", "not", "sorry", "try"]
 )
 
 
