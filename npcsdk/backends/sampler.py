@@ -88,7 +88,8 @@ class Sampler:
         if self._top_p >= 1.0:
             scaled = (logits - _highest(logits)) * np.float32(self._inverse)
             weights: NDArray[np.float64] = np.exp(scaled).cumsum(dtype=np.float64)
-            return min(int(weights.searchsorted(self._random() * weights[-1], side="right")), logits.size - 1)
+            drawn = self._random() * float(weights[-1])
+            return min(int(weights.searchsorted(drawn, side="right")), logits.size - 1)
         total = float(np.exp((logits - _highest(logits)) * np.float32(self._inverse)).sum(dtype=np.float64))
         limit = _FIRST_TRY
         while True:
