@@ -519,6 +519,26 @@ def test_a_secret_is_nowhere_until_its_condition_holds(open_world: Any) -> None:
         assert ("behind the clock" in request.prompt.text.split("<extra_id_1>")[0]) == known
 
 
+def test_an_answer_of_the_game_makes_room_for_itself(open_world: Any) -> None:
+    """The round after an action has a prompt that fits too, and what went for it is told."""
+    world, backend = open_world(lambda request: "Aye, so it is, and so it was.", context_length=800)
+    talk = world.open("mara")
+    limit = 800 - 160
+    while not backend.usages or backend.usages[-1].prompt_tokens < limit - 60:
+        list(talk.say("The weather is fine."))
+    script = iter([ASK, "There."])
+    backend._answer = lambda request: next(script)
+    for event in talk.say("Ask!"):
+        if isinstance(event, Action):
+            assert talk.result(event.id, "done", "word " * 100)
+    assert isinstance(event, End)
+    assert event.text == "There."
+    first, second = backend.usages[-2:]
+    assert "word word" in prompts(backend)[-1]
+    assert max(first.prompt_tokens, second.prompt_tokens) <= limit
+    assert any(item.what.startswith("history:") for item in event.dropped)
+
+
 def test_trimmed_turns_are_remembered(open_world: Any) -> None:
     """What has left the prompt's history is recalled like any other memory; what is in it is not said twice."""
     world, backend = open_world(lambda request: "I see, thank you kindly for that.", context_length=640)

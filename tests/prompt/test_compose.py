@@ -29,9 +29,9 @@ def count(text: str) -> int:
 
 
 def awkward(text: str) -> int:
-    """A tokenizer that needs a token more for every eight of a longer text: more for the whole than for the parts."""
+    """A tokenizer that needs more tokens for a text than for its parts."""
     tokens = count(text)
-    return tokens + tokens // 8
+    return tokens + tokens * tokens // 50
 
 
 def size(prompt: Prompt, counter: Any = count) -> int:
@@ -177,6 +177,16 @@ def test_passages_keep_to_their_share_and_the_rest_is_told() -> None:
     assert whats(composed) == ["passage:lore/long.md:9"]
     assert composed.dropped[0].tokens >= 100
     assert "Deep." in composed.user.text
+
+
+def test_passages_that_fit_alone_but_not_side_by_side() -> None:
+    maker = composer(300, 50, awkward)
+    stable = maker.stable([Section("rules", "r " * 50)], ())
+    passages = [(f"lore/{name}.md:1", "w " * 12) for name in "abc"]
+    composed = maker.compose(stable, [], passages, [], "l " * 30)
+    assert size(composed.prompt(TEMPLATE), awkward) == composed.tokens <= 250
+    assert 0 < len(composed.kept_passages) < 3
+    assert whats(composed)[-1] == "passage:lore/c.md:1"
 
 
 def test_state_and_line_are_never_dropped() -> None:
