@@ -1,6 +1,6 @@
 """The cases of the evaluation: hand-written worlds, one YAML file each, and what is asked in them.
 
-A file holds a world (`WorldFile` fields), its personas, passages of lore by key, and one list of cases for each behaviour:
+A file holds a world (`WorldFile` fields), its personas, passages of lore by key, and the cases of each behaviour:
 
     fact      [npc, key, line, [need, ...]]      the reply must hold each need; `14|fourteen` are alternatives
     unknown   [npc, line]                        nothing in the world answers it

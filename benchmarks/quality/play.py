@@ -23,6 +23,8 @@ __all__ = ["MAX_TOKENS", "Player", "Reply"]
 
 MAX_TOKENS = 72
 """The longest reply. One that runs on is cut here, which counts against it."""
+CALL_TOKENS = 160
+"""The same where a call is wanted: the SDK's own default, so that a call is not cut off that a game would get."""
 
 Placement = Literal["turn", "system"]
 
@@ -59,7 +61,9 @@ class Player:
             update={
                 "actions": case.tools,
                 "state": dict(case.now),
-                "sampling": SamplingEntry(temperature=0.0, max_tokens=MAX_TOKENS),
+                "sampling": SamplingEntry(
+                    temperature=0.0, max_tokens=CALL_TOKENS if case.tool else MAX_TOKENS
+                ),
             }
         )
         definition = case.world.model_copy(update={"personas": {case.npc: persona}, "state": {}})

@@ -34,9 +34,23 @@ LABELLED: dict[str, list[Any]] = yaml.safe_load(Path(__file__).with_name("replie
 CASES = {case.id: case for case in all_cases()}
 SOURCE = ModelSource(name="script", backend="scripted", path="")
 SPELLED = {
-    1: "one|just a|a jumbo", 2: "two|twice|second|single", 4: "four", 5: "five", 6: "six|half a dozen", 7: "seven", 9: "nine",
-    11: "eleven", 12: "twelve", 14: "fourteen", 20: "twenty", 25: "twenty five", 30: "thirty", 40: "forty", 60: "sixty", 90: "ninety",
-}  # fmt: skip
+    1: "one|just a|a jumbo",
+    2: "two|twice|second",
+    4: "four",
+    5: "five",
+    6: "six|half a dozen",
+    7: "seven",
+    9: "nine",
+    11: "eleven",
+    12: "twelve",
+    14: "fourteen",
+    20: "twenty",
+    25: "twenty five",
+    30: "thirty",
+    40: "forty",
+    60: "sixty",
+    90: "ninety",
+}
 
 
 def of(behaviour: str) -> list[Case]:
