@@ -188,7 +188,35 @@ def _size(folder: Path) -> Row:
     )
 
 
+def _kinds(case: Case) -> list[str]:
+    """What a case is an example of, for the shares by kind."""
+    terse = case.line[:1].islower() or len(case.line.split()) < 5
+    kinds = ["terse or lower case" if terse else "whole sentences"]
+    if case.behaviour in ("fact", "unknown"):
+        kinds.append(f"{len(case.contexts)} passages")
+    if case.tools:
+        kinds.append(f"{len(case.tools)} tools")
+    if case.tool:
+        schema = case.world.actions[case.tool].parameters
+        for name in case.arguments:
+            entry = schema[name]
+            kinds.append("target" if entry.source else "choice" if entry.enum else entry.type)
+        kinds.append(f"{len(case.arguments)} arguments")
+    return list(dict.fromkeys(kinds))
+
+
+def _shares(outcome: Outcome) -> str:
+    """How many were right of each kind of case."""
+    counts: dict[str, list[bool]] = {}
+    for case, reply in outcome.played:
+        for kind in _kinds(case):
+            counts.setdefault(kind, []).append(right(case, reply))
+    return "; ".join(f"{kind} {sum(given)}/{len(given)}" for kind, given in sorted(counts.items()))
+
+
 def _print(measure: Measure, outcome: Outcome, setting: Setting) -> None:
+    if setting.option("wrong"):
+        print(f"\n[{measure.key}] right: {_shares(outcome)}")
     for case, reply in outcome.played:
         shown = measure.key == "free" and setting.option("show")
         if not shown and not (setting.option("wrong") and not right(case, reply)):
