@@ -49,7 +49,7 @@ DEFINITION = WorldDefinition(
             description="Open a gate.",
             parameters={"gate": ParameterEntry(type="string", source="state.nearby")},
             returns="result",
-            timeout=30,
+            timeout=600,
         ),
         "ask": ActionEntry(description="Ask the game.", returns="result", timeout=0.05),
         "wave": ActionEntry(description="Wave."),

@@ -460,6 +460,17 @@ def test_close_from_another_thread_while_waiting_for_a_result(open_world: Any, w
     assert world._memory.history("c1")[0]["text"] == "Stand back."
 
 
+def test_a_turn_that_outlasts_its_closing_leaves_no_cache(
+    open_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, backend = open_world(["One two three."])
+    talk = world.open("mara", conversation="c1")
+    monkeypatch.setattr("npcsdk.dialogue.conversation._PATIENCE", 0.0)
+    backend.before = lambda number: talk.close() if number == 1 else None  # while the runtime computes
+    assert end(list(talk.say("Count!"))).reason == "cancelled"
+    assert not backend._sessions
+
+
 def test_closing_before_anybody_listened(open_world: Any) -> None:
     world, backend = open_world(["Yes."])
     talk = world.open("mara")
@@ -524,7 +535,7 @@ def test_an_answer_of_the_game_makes_room_for_itself(open_world: Any) -> None:
     world, backend = open_world(lambda request: "Aye, so it is, and so it was.", context_length=800)
     talk = world.open("mara")
     limit = 800 - 160
-    while not backend.usages or backend.usages[-1].prompt_tokens < limit - 60:
+    while not backend.usages or backend.usages[-1].prompt_tokens < limit - 100:
         list(talk.say("The weather is fine."))
     script = iter([ASK, "There."])
     backend._answer = lambda request: next(script)
@@ -533,9 +544,10 @@ def test_an_answer_of_the_game_makes_room_for_itself(open_world: Any) -> None:
             assert talk.result(event.id, "done", "word " * 100)
     assert isinstance(event, End)
     assert event.text == "There."
-    first, second = backend.usages[-2:]
+    before, first, second = backend.usages[-3:]
+    assert before.prompt_tokens < first.prompt_tokens <= limit  # nothing had to go for the line
     assert "word word" in prompts(backend)[-1]
-    assert max(first.prompt_tokens, second.prompt_tokens) <= limit
+    assert second.prompt_tokens <= limit
     assert any(item.what.startswith("history:") for item in event.dropped)
 
 
