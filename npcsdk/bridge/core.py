@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from npcsdk.bridge.links import Link
@@ -23,7 +24,6 @@ __all__ = ["Core", "Mailbox"]
 
 _log = logging.getLogger(__name__)
 
-_TICK = 0.25  # seconds between looks at the clock, where the peer has one
 _INTERRUPTIBLE = 0.25  # seconds: on Windows a wait for a lock does not see Ctrl-C
 
 
@@ -31,36 +31,38 @@ class Mailbox:
     """The events of one turn, between the core's thread and whoever iterates, blocking or in an event loop."""
 
     def __init__(self) -> None:
-        self._items: deque[Event] = deque()
-        self._changed = threading.Condition()
-        self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._items: SimpleQueue[Event] = SimpleQueue()
+        self._wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
     def put(self, item: Event) -> None:
-        with self._changed:
-            self._items.append(item)
-            self._changed.notify_all()
-            wakers, self._wakers = self._wakers, []
-        for loop, future in wakers:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_wake, future)
+        self._items.put(item)
+        wake_all(self._wakers)
 
     def get(self) -> Event:
         """The next event; blocks, and can be interrupted by Ctrl-C."""
-        with self._changed:
-            while not self._items:
-                self._changed.wait(_INTERRUPTIBLE)
-            return self._items.popleft()
+        while True:
+            with contextlib.suppress(Empty):
+                return self._items.get(timeout=_INTERRUPTIBLE)
 
     async def get_async(self) -> Event:
         """The next event, without blocking the loop."""
         loop = asyncio.get_running_loop()
         while True:
-            with self._changed:
-                if self._items:
-                    return self._items.popleft()
-                future: asyncio.Future[None] = loop.create_future()
-                self._wakers.append((loop, future))
+            with contextlib.suppress(Empty):
+                return self._items.get_nowait()
+            future: asyncio.Future[None] = loop.create_future()
+            self._wakers.append((loop, future))
+            with contextlib.suppress(Empty):  # something may have slipped in between
+                return self._items.get_nowait()
             await future
+
+
+def wake_all(wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]) -> None:
+    """Wake whoever waits in an event loop; from any thread."""
+    while wakers:
+        loop, future = wakers.popleft()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_wake, future)
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -99,7 +101,7 @@ class Core:
         self._mailboxes: dict[str, Mailbox] = {}
         self._histories: dict[str, str] = {}
         self._changed = threading.Condition(self._lock)
-        self._wakers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._failure: NpcError | None = None
         self._closing = False
         self.thread = threading.Thread(target=self._run, name="npcsdk-client", daemon=True)
@@ -211,7 +213,7 @@ class Core:
         try:
             while not self._closing:
                 self._flush()
-                payloads = self.link.receive(None if self.link.silence is None else _TICK)
+                payloads = self.link.receive(self.link.tick)
                 with self._lock:
                     now = time.monotonic()
                     for payload in payloads:
@@ -266,10 +268,7 @@ class Core:
     def _wake_all(self) -> None:
         with self._changed:
             self._changed.notify_all()
-            wakers, self._wakers = self._wakers, []
-        for loop, future in wakers:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(_wake, future)
+        wake_all(self._wakers)
 
     def _finish(self) -> None:
         with self._lock:

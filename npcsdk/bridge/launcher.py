@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,19 +23,23 @@ import zmq
 
 from npcsdk.errors import BridgeError
 
-__all__ = ["CONFIG_VARIABLE", "DRAIN", "DRAINED", "Launcher", "WorkerConfig"]
+__all__ = ["ALIVE", "CONFIG_VARIABLE", "DRAIN", "DRAINED", "Launcher", "WorkerConfig"]
 
 CONFIG_VARIABLE = "NPCSDK_WORKER"
 DRAIN = b"drain"
 """What a parent says to its worker (empty route): begin no more turns."""
 DRAINED = b"drained"
 """The worker's answer when the last turn has ended."""
+ALIVE = b"alive"
+"""What a worker says every second once its world is loaded."""
 
 WorkerConfig = Mapping[str, Any]
 """What to load: ``folder``, ``model``, ``memory`` (None or text), ``options``; and ``opener`` ("module:function")."""
 
 _KILL_AFTER = 3.0  # seconds for a worker to end by itself
 _LAST_WORDS_MS = 20
+_FROZEN_AFTER = 60.0  # seconds: a runtime may hold the interpreter's lock for a long prompt
+_FROZEN_GRACE = 5.0  # seconds to prove it wrong: perhaps the whole machine was asleep
 _HWM = 100_000  # messages; the turn that fills it waits
 
 
@@ -45,11 +50,22 @@ class Launcher:
         config: handed to the child as JSON.
         context: the ZeroMQ context of the thread that polls `socket`.
         on_exit: called from another thread when a worker process has ended.
+        frozen_after: seconds without a sign of life after which a worker that was ready is killed.
     """
 
-    def __init__(self, config: WorkerConfig, context: zmq.Context[Any], on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        context: zmq.Context[Any],
+        on_exit: Callable[[], None],
+        *,
+        frozen_after: float = _FROZEN_AFTER,
+    ) -> None:
         self._config = dict(config)
         self._on_exit = on_exit
+        self._frozen_after = frozen_after
+        self._alive_at: float | None = None  # the last sign of life, once there was one
+        self._frozen_at: float | None = None  # when it was first missed
         self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[..., Any] | None = None
@@ -90,7 +106,7 @@ class Launcher:
         if self._process is not None:
             return
         self._token = secrets.token_hex(16)
-        self._down = self._up = None
+        self._down = self._up = self._alive_at = self._frozen_at = None
         self._waiting.clear()
         given = {**self._config, "endpoint": self._endpoint, "token": self._token}
         environment = {**os.environ, CONFIG_VARIABLE: json.dumps(given), "PYTHONUNBUFFERED": "1"}
@@ -137,7 +153,10 @@ class Launcher:
             except zmq.Again:
                 return None
             if frames[0] == self._up and len(frames) == 3:
-                return frames[1], frames[2]
+                if frames[2] != ALIVE or frames[1]:
+                    return frames[1], frames[2]
+                self._alive_at, self._frozen_at = time.monotonic(), None
+                continue
             if len(frames) == 3 and secrets.compare_digest(frames[2], self._token.encode()):
                 self._greet(frames[0], frames[1])
             # Anything else comes from a process that is not ours.
@@ -162,6 +181,16 @@ class Launcher:
             if self._end is not None:
                 self._end.detach()
         return status
+
+    def end_if_frozen(self, now: float) -> None:
+        """Kill a worker that has given no sign of life for too long; `exited` tells of its end as of any other."""
+        if self._process is None or self._alive_at is None or now - self._alive_at < self._frozen_after:
+            return
+        if self._frozen_at is None:
+            self._frozen_at = now
+        elif now - self._frozen_at > min(_FROZEN_GRACE, self._frozen_after):
+            self._alive_at = None
+            self._process.kill()
 
     def stop(self) -> None:
         """End the worker: ask, wait a little, kill. Any thread, more than once."""

@@ -33,6 +33,8 @@ class Link(Protocol):
 
     silence: float | None
     """Seconds without a word after which the server counts as gone; None where the link itself sees that."""
+    tick: float | None
+    """Seconds between looks at the clock; None where nothing depends on it."""
 
     def send(self, payload: bytes) -> None:
         """Send one message, or drop it while there is no connection: the peer sends again what matters."""
@@ -78,6 +80,7 @@ class SocketLink:
 
     def __init__(self, address: str, *, silence: float) -> None:
         self.silence: float | None = silence
+        self.tick: float | None = 0.25
         self._waker = Waker()
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
@@ -126,6 +129,7 @@ class WorkerLink:
     """A worker of our own in a child process, started when the first message needs it."""
 
     silence: float | None = None
+    tick: float | None = 1.0
 
     def __init__(self, config: WorkerConfig) -> None:
         self._waker = Waker()
@@ -154,6 +158,7 @@ class WorkerLink:
         if not self._answers:
             self._poller.poll(None if timeout is None else int(timeout * 1000))
         self._waker.clear()
+        self.launcher.end_if_frozen(time.monotonic())
         payloads, self._answers = self._answers, []
         while len(payloads) < _BATCH and (message := self.launcher.receive()):
             route, payload = message
@@ -195,6 +200,7 @@ class InlineLink:
     """The service in this process, for tests and notebooks: its turns hold the interpreter's lock as they please."""
 
     silence: float | None = None
+    tick: float | None = None
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         from npcsdk.bridge.service import Service

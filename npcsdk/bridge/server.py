@@ -99,6 +99,7 @@ class Server:
         self._backlogs: dict[bytes, _Backlog] = {}
         self._ready = False
         self._crashes = 0
+        self._look_at = 0.0
         self._drained = False
         self._waker = Waker()
         self._context: zmq.Context[Any] = zmq.Context()
@@ -141,17 +142,28 @@ class Server:
     # One turn of the loop
 
     def _turn(self) -> None:
-        self._poller.poll(_RETRY_MS if self._backlogs else _TICK_MS)
-        self._waker.clear()
-        self._from_worker()
-        self._from_clients()
-        self._retry()
+        ready = dict(self._poller.poll(_RETRY_MS if self._backlogs else _TICK_MS))
+        if self._launcher.socket in ready:
+            self._from_worker()
+        if self._socket in ready:
+            self._from_clients()
+        if self._backlogs:
+            self._retry()
+        woken = self._waker.socket.fileno() in ready
+        now = time.monotonic()
+        if woken or now >= self._look_at:
+            self._waker.clear()
+            self._look_at = now + _TICK_MS / 1000
+            self._look_around(now)
+
+    def _look_around(self, now: float) -> None:
+        """What need not be looked at for each message: is everybody still there?"""
         status = self._launcher.exited()
         if status is not None:
             for message in self._launcher.last_words():
                 self._take(*message)
             self._worker_died(status)
-        now = time.monotonic()
+        self._launcher.end_if_frozen(now)
         for route in self._frontend.silent(now):
             self._gone(route)
 

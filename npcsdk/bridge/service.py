@@ -91,6 +91,11 @@ class Service:
         for conversation in waiting:
             self._pool.submit(lambda one=conversation: self._work(one))
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the world is there."""
+        return self._world is not None
+
     def fail(self, error: BaseException) -> None:
         """The world cannot be loaded: everybody is told, now and later."""
         self._failure = Goodbye(**fault_of(error))

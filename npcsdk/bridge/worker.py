@@ -21,7 +21,7 @@ from typing import Any
 
 import zmq
 
-from npcsdk.bridge.launcher import CONFIG_VARIABLE, DRAIN, DRAINED
+from npcsdk.bridge.launcher import ALIVE, CONFIG_VARIABLE, DRAIN, DRAINED
 from npcsdk.bridge.service import Service
 from npcsdk.bridge.sessions import ServiceLimits, WorldLike
 from npcsdk.errors import NpcError, ProtocolError
@@ -86,6 +86,12 @@ class _Tee(Service):
     def attach(self, world: WorldLike) -> None:
         super().attach(world)
         self._uplink.send(b"", encode(self.ready()))
+        self.tell_alive()
+
+    def tell_alive(self) -> None:
+        """A sign of life, once the world is there: while it loads, a runtime may hold everything up."""
+        if self.loaded:
+            self._uplink.send(b"", ALIVE)
 
     def fail(self, error: BaseException) -> None:
         super().fail(error)
@@ -131,22 +137,26 @@ def _connect(context: zmq.Context[Any], config: Mapping[str, Any], direction: by
 
 
 def _serve(
-    context: zmq.Context[Any], config: Mapping[str, Any], service: Service, over: threading.Event
+    context: zmq.Context[Any], config: Mapping[str, Any], service: _Tee, over: threading.Event
 ) -> None:
     parent = os.getppid()
     try:
         socket = _connect(context, config, b"down")
         socket.setsockopt(zmq.RCVTIMEO, int(_TICK * 1000))
+        tick_at = 0.0
         while not over.is_set():
+            now = time.monotonic()
+            if now >= tick_at:
+                tick_at = now + _TICK
+                service.tick(now)
+                service.tell_alive()
             try:
                 route, payload = socket.recv_multipart()
             except zmq.Again:
-                service.tick(time.monotonic())
                 if os.getppid() != parent:
                     return  # standard input may have been inherited by somebody else, and stay open
                 continue
             _dispatch(service, route, payload)
-            service.tick(time.monotonic())
     finally:
         over.set()
 

@@ -115,6 +115,20 @@ def test_killed_in_mid_sentence_again_and_again() -> None:
         assert world["mira"].say("hello").text() == "mira heard hello"
 
 
+@posix
+def test_a_worker_that_hangs_is_ended_and_started_again() -> None:
+    with World(opener=OPENER) as world:
+        launcher = world.core.link.launcher
+        turn = world["mira"].say("for-ever")
+        events = iter(turn)
+        next(events)
+        launcher._frozen_after = 1.5
+        os.kill(launcher.pid, signal.SIGSTOP)
+        assert list(events)[-1].code == "worker_died"
+        launcher._frozen_after = 60.0
+        assert world["mira"].say("hello").text() == "mira heard hello"
+
+
 def test_a_worker_that_dies_while_it_loads_is_an_error_not_a_wait() -> None:
     with pytest.raises(BridgeError, match="exit status 7 while it loaded") as caught:
         World(opener=OPENER, model="crash")
