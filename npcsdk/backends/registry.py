@@ -8,19 +8,17 @@ Backend``.
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import json
-import os
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.errors import BackendError, MissingExtra, ModelError
-from npcsdk.models.catalog import CATALOG, EMBEDDED, FAMILIES, CatalogEntry
+from npcsdk.models.identify import identify
+from npcsdk.models.places import models_folder
+from npcsdk.models.verify import verify_genai
 
 __all__ = ["BACKENDS", "ENTRY_POINT_GROUP", "backend_names", "load", "models_folder", "resolve"]
 
@@ -31,21 +29,9 @@ BACKENDS: dict[str, str] = {
 }
 """Built-in backends: name -> ``module:function``."""
 
-_CONFIG = "genai_config.json"
-
-
-def models_folder() -> Path:
-    """Where downloaded models lie: ``$NPCSDK_MODELS``, or the platform's place for such data."""
-    named = os.environ.get("NPCSDK_MODELS")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Application Support")
-    else:
-        base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "npcsdk" / "models"
+_INSTEAD = {
+    "transformers": "Convert it to ONNX with python -m onnxruntime_genai.models.builder, and name the new folder. ",
+}
 
 
 def backend_names() -> list[str]:
@@ -57,42 +43,34 @@ def resolve(model: str | None) -> ModelSource:
     """Find a model.
 
     Args:
-        model: None for the embedded model, a name of the catalogue, a folder, or ``scripted:FILE`` (see
-            `npcsdk.backends.scripted`).
+        model: None for the embedded model, a name of the catalogue, a folder, a ``.gguf`` file, a server's URL, or
+            ``scripted:FILE`` (see `npcsdk.backends.scripted`).
 
     Raises:
-        ModelError: code ``model_unknown``, ``model_not_found``, ``model_broken`` or ``model_unsupported``.
+        ModelError: code ``model_unknown``, ``model_not_found``, ``model_broken`` or ``model_unsupported`` (also when it
+            was recognised, and its backend is not here).
     """
-    if model is None:
-        return _known(CATALOG[EMBEDDED], "no model was named, so the embedded one is used")
-    if model.startswith("scripted:"):
+    if model is not None and model.startswith("scripted:"):
         path = model.removeprefix("scripted:")
         return ModelSource(name=Path(path).name, backend="scripted", path=path, why="a script was named")
-    # A name is a name even when a folder of that name happens to lie here; write ./NAME for the folder.
-    if model in CATALOG:
-        return _known(CATALOG[model], f"{model!r} is in the catalogue")
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        if path.name == _CONFIG:
-            return _folder(path.parent)
+    found = identify(model)
+    if found.backend not in backend_names():
         raise ModelError(
-            f"{path} is a file; a model is a folder.",
-            code="model_not_found",
-            hint=f"Name the folder that holds {_CONFIG}.",
+            f"The model {found.name!r} was found ({found.why}); it needs the backend {found.backend!r}, which is not "
+            "here.",
+            code="model_unsupported",
+            hint=_INSTEAD.get(found.backend, "") + f"Backends here: {', '.join(backend_names())}.",
         )
-    if path.is_absolute() or "/" in model or "\\" in model or model.startswith("."):
-        raise ModelError(
-            f"There is no model folder at {path}.",
-            code="model_not_found",
-            hint=f"Check the path; the folder must hold {_CONFIG}.",
-        )
-    close = difflib.get_close_matches(model, CATALOG, n=1)
-    raise ModelError(
-        f"No model is called {model!r}, and no folder of that name is here.",
-        code="model_unknown",
-        hint=(f"Did you mean {close[0]!r}? " if close else "") + f"Known models: {', '.join(CATALOG)}.",
+    return ModelSource(
+        name=found.name,
+        backend=found.backend,
+        path=found.path,
+        prompt_format=found.prompt_format,
+        tool_format=found.tool_format,
+        context_length=found.context_length,
+        why=found.why,
+        chat_template=found.chat_template,
+        tokens=found.tokens,
     )
 
 
@@ -104,6 +82,8 @@ def load(source: ModelSource) -> Backend:
         MissingExtra: a package that the backend needs is not installed.
         BackendError: code ``backend_unknown`` or ``runtime_unusable`` (installed, but its native part does not load).
     """
+    if source.backend == "onnx_genai":
+        verify_genai(Path(source.path), source.prompt_format)
     target = BACKENDS.get(source.backend)
     if target is not None:
         module_name, _, function = target.partition(":")
@@ -130,66 +110,3 @@ def load(source: ModelSource) -> Backend:
         code="backend_unknown",
         hint=f"Backends here: {', '.join(backend_names())}.",
     )
-
-
-def _known(entry: CatalogEntry, why: str) -> ModelSource:
-    path = entry.path or models_folder() / entry.name
-    if not (path / _CONFIG).is_file():
-        if entry.path is not None:
-            hint = "Install npcsdk again: its package data is incomplete."
-        else:
-            hint = f"Put the files of {entry.repository} there ({entry.licence}), or name another folder."
-        raise ModelError(
-            f"The model {entry.name!r} is not at {path}: {_CONFIG} is missing.",
-            code="model_not_found",
-            hint=hint,
-        )
-    prompt_format, tool_format = _formats(entry.family, f"The model {entry.name!r}")
-    return ModelSource(
-        name=entry.name,
-        backend=entry.backend,
-        path=str(path),
-        prompt_format=prompt_format,
-        tool_format=tool_format,
-        context_length=entry.context_length,
-        why=why,
-    )
-
-
-def _folder(path: Path) -> ModelSource:
-    config = path / _CONFIG
-    if not config.is_file():
-        raise ModelError(
-            f"The folder {path} holds no model that npcsdk can load: {_CONFIG} is missing.",
-            code="model_not_found",
-            hint="An ONNX folder for onnxruntime-genai has genai_config.json, model.onnx and tokenizer.json.",
-        )
-    try:
-        model: Any = json.loads(config.read_text(encoding="utf-8"))["model"]
-        family, context_length = str(model["type"]), int(model["context_length"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{config} cannot be read: {type(error).__name__}: {error}.",
-            code="model_broken",
-            hint="Copy or build the model folder again.",
-        ) from error
-    prompt_format, tool_format = _formats(family, f"The model in {path}")
-    return ModelSource(
-        name=path.resolve().name,
-        backend="onnx_genai",
-        path=str(path),
-        prompt_format=prompt_format,
-        tool_format=tool_format,
-        context_length=context_length,
-        why=f"{path} is a folder with {_CONFIG}, family {family}",
-    )
-
-
-def _formats(family: str, what: str) -> tuple[str, str]:
-    if family not in FAMILIES:
-        raise ModelError(
-            f"{what} is of the family {family!r}, whose prompts npcsdk cannot write yet.",
-            code="model_unsupported",
-            hint=f"Families that it can: {', '.join(FAMILIES)}.",
-        )
-    return FAMILIES[family]

@@ -1,74 +1,268 @@
-"""The models that npcsdk knows by name. Data only; `npcsdk.backends.registry` finds and loads them."""
+"""The models that npcsdk knows by name. Data only; `npcsdk.backends.registry` finds and loads them.
+
+Facts are from the publishers' own pages. No publisher states checksums on them, so the rows have none and a download
+is checked against what the hub itself says of each file (see `npcsdk.models.download`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CATALOG", "EMBEDDED", "FAMILIES", "CatalogEntry"]
+__all__ = ["CATALOG", "EMBEDDED", "FAMILIES", "LICENCES", "CatalogEntry", "Licence"]
 
 EMBEDDED = "embedded"
 """The name of the model that travels in the package."""
 
 FAMILIES: dict[str, tuple[str, str]] = {
     "nemotron": ("nemotron", "nemotron"),
+    "gemma": ("completion", "gemma"),
+    "gemma2": ("completion", "gemma"),
+    "gemma3_text": ("completion", "gemma"),
 }
-"""Model type, as a model's own config has it -> names of the prompt format and of the tool format."""
+"""Model type, as a model's own config has it -> prompt format and tool format of a model that brings no chat template.
+
+A Gemma without one is a base model.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licence:
+    """Under what terms a model is had. ``obligations`` are our summary; the text at ``url`` is what counts."""
+
+    name: str
+    url: str = ""
+    obligations: tuple[str, ...] = ()
+
+
+_APACHE = Licence(name="Apache-2.0")
+_NVIDIA = Licence(
+    name="NVIDIA Open Model License",
+    url="https://developer.download.nvidia.com/licenses/nvidia-open-model-license-agreement-june-2024.pdf",
+    obligations=(
+        "Give everybody to whom you pass the model (with your game, say) a copy of the licence.",
+        "Keep the notice: Licensed by NVIDIA Corporation under the NVIDIA Open Model License.",
+        "Do not take out the model's guardrails without putting something alike in their place.",
+    ),
+)
+_GEMMA = Licence(
+    name="Gemma Terms of Use",
+    url="https://ai.google.dev/gemma/terms",
+    obligations=(
+        "Pass on the use restrictions (https://ai.google.dev/gemma/prohibited_use_policy) to your players.",
+        "Give everybody to whom you pass the model a copy of the terms, and say which files you changed.",
+        "Keep the notice: Gemma is provided under and subject to the Gemma Terms of Use found at "
+        "ai.google.dev/gemma/terms.",
+    ),
+)
+_NVIDIA_GEMMA = Licence(
+    name="NVIDIA Open Model License and Gemma Terms of Use",
+    url=f"{_NVIDIA.url} and {_GEMMA.url}",
+    obligations=_NVIDIA.obligations + _GEMMA.obligations,
+)
+_OF_THE_SERVER = Licence(name="that of the model on the server")
+
+LICENCES: dict[str, Licence] = {
+    licence.name: licence for licence in (_APACHE, _NVIDIA, _GEMMA, _NVIDIA_GEMMA, _OF_THE_SERVER)
+}
+"""Every licence by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
     """One known model.
 
-    ``path`` is a folder inside the package, for a model that travels with it; ``repository`` says where the
-    publisher keeps it otherwise. ``context_length`` counts tokens of prompt and reply together. ``memory`` is
-    what the publisher advises, in words.
+    Attributes:
+        architecture: the class name that the model's own config has.
+        backend: the backend that loads it. Whether this installation has it, `backend_names` of the registry says.
+        file_format: how its files are made: ``onnx-genai``, ``openvino``, ``safetensors``, ``gguf`` or ``server``.
+        repository: where the publisher keeps it; "" for a model that need not be downloaded.
+        files: patterns of the repository's files that it needs; empty means all.
+        sha256: file -> checksum, where a publisher states one apart from the hub.
+        stop: texts that end a reply.
+        context_length: tokens of prompt and reply together.
+        gated: the publisher's terms have to be accepted on its page before it can be downloaded.
+        download, memory: sizes in words.
+        runtimes: hardware -> what to run it on there.
+        path: a folder inside the package, for a model that travels with it.
     """
 
     name: str
     summary: str
+    architecture: str
     backend: str
-    family: str
+    file_format: str
+    prompt_format: str
+    tool_format: str
+    stop: tuple[str, ...]
     context_length: int
-    licence: str
-    licence_url: str = ""
+    licence: Licence
     repository: str = ""
+    revision: str = "main"
+    files: tuple[str, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict[str, str])
+    gated: bool = False
+    download: str = ""
     memory: str = ""
+    runtimes: Mapping[str, str] = field(default_factory=dict[str, str])
     path: Path | None = None
 
+
+_NEMOTRON_STOP = ("</s>", "<extra_id_1>")
+_GEMMA_STOP = ("<eos>", "<end_of_turn>")
+_SCRIPT_STOP = ("<eos>", "a blank line", "the next speaker's name")
+_ONNX_RUNTIMES = {
+    "Windows, any GPU with DirectX 12": "onnxruntime-genai-directml, as published",
+    "NVIDIA GPU": "onnxruntime-genai-cuda",
+    "CPU": "onnxruntime-genai; the files were made for DirectML, so try it first",
+}
+_GGUF_RUNTIMES = {
+    "CPU": "llama.cpp; with AMX, OpenVINO is faster for many characters",
+    "NVIDIA, AMD, Apple GPU": "llama.cpp built for CUDA, Vulkan or Metal",
+}
 
 _ENTRIES = (
     CatalogEntry(
         name=EMBEDDED,
         summary="A small Nemotron trained for npcsdk; runs anywhere, needs no download.",
+        architecture="NemotronForCausalLM",
         backend="onnx_genai",
-        family="nemotron",
+        file_format="onnx-genai",
+        prompt_format="nemotron",
+        tool_format="nemotron",
+        stop=_NEMOTRON_STOP,
         context_length=4096,
-        licence="Apache-2.0",
+        licence=_APACHE,
         memory="under 200 MB",
+        runtimes={"CPU": "onnxruntime-genai"},
         path=Path(__file__).parent / "embedded",
     ),
     CatalogEntry(
         name="nemotron-mini-4b",
-        summary="NVIDIA Nemotron Mini 4B Instruct, ONNX INT4 (AWQ), for DirectML on Windows.",
+        summary="NVIDIA Nemotron Mini 4B Instruct, ONNX INT4 (AWQ): role-play, retrieval, function calls.",
+        architecture="NemotronForCausalLM",
         backend="onnx_genai",
-        family="nemotron",
+        file_format="onnx-genai",
+        prompt_format="nemotron",
+        tool_format="nemotron",
+        stop=_NEMOTRON_STOP,
         context_length=4096,
-        licence="NVIDIA Open Model License",
-        licence_url="https://developer.download.nvidia.com/licenses/nvidia-open-model-license-agreement-june-2024.pdf",
+        licence=_NVIDIA,
         repository="nvidia/Nemotron-Mini-4B-Instruct-ONNX-INT4",
-        memory="6 GB of graphics memory or more",
+        download="4.5 GB",
+        memory="6 GB of graphics memory or more (the publisher's advice)",
+        runtimes=_ONNX_RUNTIMES,
     ),
     CatalogEntry(
         name="gemma-2b-it",
-        summary="Google Gemma 2B Instruct, ONNX INT4, for DirectML on Windows.",
+        summary="Google Gemma 2B Instruct, quantised by NVIDIA to ONNX INT4 (AWQ).",
+        architecture="GemmaForCausalLM",
         backend="onnx_genai",
-        family="gemma",
+        file_format="onnx-genai",
+        prompt_format="gemma",
+        tool_format="gemma",
+        stop=_GEMMA_STOP,
         context_length=8192,
-        licence="Gemma Terms of Use",
-        licence_url="https://ai.google.dev/gemma/terms",
+        licence=_NVIDIA_GEMMA,
         repository="nvidia/Gemma-2b-it-ONNX-INT4",
-        memory="6 GB of graphics memory or more",
+        memory="6 GB of graphics memory or more (the publisher's advice)",
+        runtimes=_ONNX_RUNTIMES,
+    ),
+    CatalogEntry(
+        name="gemma-2-9b-it-ov",
+        summary="Google Gemma 2 9B Instruct as OpenVINO IR, int4.",
+        architecture="Gemma2ForCausalLM",
+        backend="openvino_genai",
+        file_format="openvino",
+        prompt_format="gemma",
+        tool_format="gemma",
+        stop=_GEMMA_STOP,
+        context_length=8192,
+        licence=_GEMMA,
+        repository="fakezeta/gemma-2-9b-it-ov-int4",
+        memory="about 8 GB",
+        runtimes={"Intel CPU, GPU or NPU": "OpenVINO GenAI"},
+    ),
+    CatalogEntry(
+        name="gemma-2b",
+        summary="Google Gemma 2B, the base model: no chat format, it goes on writing a script.",
+        architecture="GemmaForCausalLM",
+        backend="transformers",
+        file_format="safetensors",
+        prompt_format="completion",
+        tool_format="gemma",
+        stop=_SCRIPT_STOP,
+        context_length=8192,
+        licence=_GEMMA,
+        repository="google/gemma-2b",
+        files=("*.json", "*.safetensors", "tokenizer.model", "README.md"),
+        gated=True,
+        memory="about 5 GB in bfloat16, 3 GB in 8 bits, 2 GB in 4 bits",
+        runtimes={"NVIDIA GPU": "transformers, bf16 or bitsandbytes", "CPU": "transformers, bf16"},
+    ),
+    CatalogEntry(
+        name="gemma-2-2b-gguf",
+        summary="Google Gemma 2 2B, the base model, as GGUF: no chat format, it goes on writing a script.",
+        architecture="Gemma2ForCausalLM",
+        backend="llama_cpp",
+        file_format="gguf",
+        prompt_format="completion",
+        tool_format="gemma",
+        stop=_SCRIPT_STOP,
+        context_length=8192,
+        licence=_GEMMA,
+        repository="QuantFactory/gemma-2-2b-GGUF",
+        files=("*.Q4_K_M.gguf", "README.md"),
+        memory="about 3 GB with Q4_K_M",
+        runtimes=_GGUF_RUNTIMES,
+    ),
+    CatalogEntry(
+        name="nemotron-mini-4b-gguf",
+        summary="NVIDIA Nemotron Mini 4B Instruct as GGUF, Q4_K_M.",
+        architecture="NemotronForCausalLM",
+        backend="llama_cpp",
+        file_format="gguf",
+        prompt_format="nemotron",
+        tool_format="nemotron",
+        stop=_NEMOTRON_STOP,
+        context_length=4096,
+        licence=_NVIDIA,
+        repository="bartowski/Nemotron-Mini-4B-Instruct-GGUF",
+        files=("*-Q4_K_M.gguf", "README.md"),
+        download="2.7 GB",
+        memory="about 4 GB",
+        runtimes=_GGUF_RUNTIMES,
+    ),
+    CatalogEntry(
+        name="gemma-2-2b-it-gguf",
+        summary="Google Gemma 2 2B Instruct as GGUF, Q4_K_M.",
+        architecture="Gemma2ForCausalLM",
+        backend="llama_cpp",
+        file_format="gguf",
+        prompt_format="gemma",
+        tool_format="gemma",
+        stop=_GEMMA_STOP,
+        context_length=8192,
+        licence=_GEMMA,
+        repository="bartowski/gemma-2-2b-it-GGUF",
+        files=("*-Q4_K_M.gguf", "README.md"),
+        memory="about 3 GB",
+        runtimes=_GGUF_RUNTIMES,
+    ),
+    CatalogEntry(
+        name="openai-server",
+        summary="Any server with OpenAI's interface (vLLM, NIM, llama-server, LM Studio, Ollama): name its URL.",
+        architecture="any",
+        backend="openai_compat",
+        file_format="server",
+        prompt_format="chat",
+        tool_format="the server's",
+        stop=(),
+        context_length=4096,
+        licence=_OF_THE_SERVER,
+        memory="the server's",
+        runtimes={"another machine": "--model http://HOST:PORT/v1"},
     ),
 )
 

@@ -46,7 +46,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no graph": (lambda folder: (folder / "model.onnx").unlink(), "model_not_found"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "model_not_found"),
     "no config": (lambda folder: (folder / "genai_config.json").unlink(), "model_not_found"),
-    "no weights": (lambda folder: (folder / "model.onnx.data").unlink(), "model_broken"),
+    "no weights": (lambda folder: (folder / "model.onnx.data").unlink(), "model_not_found"),
     "half a graph": (lambda folder: halve(folder / "model.onnx"), "model_broken"),
     "an empty graph": (lambda folder: (folder / "model.onnx").write_bytes(b""), "model_broken"),
     "half the weights": (lambda folder: halve(folder / "model.onnx.data"), "model_broken"),
@@ -54,7 +54,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a config": (lambda folder: halve(folder / "genai_config.json"), "model_broken"),
     "another vocabulary": (
         lambda folder: config(folder, lambda c: c["model"].update(vocab_size=77)),
-        "model_broken",
+        "tokenizer_mismatch",
     ),  # type: ignore[attr-defined]
 }
 

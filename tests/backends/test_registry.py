@@ -140,7 +140,6 @@ def test_every_catalogue_entry_is_complete() -> None:
     for name, entry in CATALOG.items():
         assert entry.name == name
         assert entry.summary
-        assert entry.licence
-        assert entry.path or (entry.repository and entry.licence_url)
-        assert entry.backend in registry.BACKENDS
+        assert entry.licence.name
+        assert entry.path or entry.file_format == "server" or (entry.repository and entry.licence.url)
         assert entry.context_length >= 2048
