@@ -335,7 +335,8 @@ def serve(
         "options": dict(options or {}),
     }
     server = Server(config, address=address, limits=limits, on_status=on_status, drain_timeout=drain_timeout)
-    with _signals(server):
+    # The second signal interrupts the waiting; everything is closed on the way out all the same.
+    with contextlib.suppress(KeyboardInterrupt), _signals(server):
         server.run()
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from npcsdk.bridge.frontend import Frontend
 from npcsdk.bridge.service import Service
@@ -318,6 +320,41 @@ def test_a_drained_service_ends_what_runs_and_begins_nothing(desk: Desk) -> None
     assert not desk.drained.is_set()
     ada.sends(m.Cancel(conversation="c", turn="t"))
     assert desk.drained.wait(WAIT)
+
+
+# Any commands, in any order, from any number of connections
+
+names = st.sampled_from(["a", "b", "c"])
+lines = st.sampled_from(["hello", "", "count 3", "fail", "for-ever", "do wave", "refuse"])
+any_command = st.one_of(
+    st.builds(m.Hello, client=names, seen=st.dictionaries(names, st.integers(0, 5), max_size=2)),
+    st.builds(m.Open, conversation=names, npc=st.sampled_from(["mira", "nobody"]), history=st.none() | names),
+    st.builds(m.Close, conversation=names),
+    st.builds(m.Say, conversation=names, turn=names, line=lines),
+    st.builds(m.Cancel, conversation=names, turn=names),
+    st.builds(m.Result, conversation=names, turn=names, action=st.just("a1")),
+    st.builds(m.Ping),
+    st.just(m.Leave()),
+    st.none(),  # the connection is gone
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([b"1", b"2"]), any_command), max_size=25))
+def test_no_order_of_commands_breaks_the_service(sequence: list[tuple[bytes, m.Command | None]]) -> None:
+    desk = Desk(ServiceLimits(threads=2, conversations=2))
+    desk.service.attach(desk.world)
+    for route, command in sequence:
+        if command is None:
+            desk.service.vanished(route, 0.0)
+        else:
+            desk.service.receive(route, command)
+    for name in ("a", "b", "c"):  # whatever was left running
+        desk.service.receive(b"end", m.Hello(client=name))
+        desk.service.receive(b"end", m.Leave())
+    last = desk.client("last").open().say("hello")
+    assert last.turn()[-1] == End(reason="stop", text="mira heard hello")
+    desk.service.close()
 
 
 # Everything at once: a client's peer against the service over a link that loses what it likes
