@@ -82,8 +82,8 @@ class Action:
 class Refused:
     """A call that the model made and that was not allowed to reach the game; ``message`` says why.
 
-    ``code``: ``unknown_action``, ``bad_arguments``, ``malformed``, ``unclosed``, ``too_many`` or ``cooldown``; ``raw``
-    is what the model wrote. ``id`` is that of the `ActionStarted` which announced it, "" when none did.
+    ``code``: ``unknown_action``, ``bad_arguments``, ``malformed``, ``unclosed`` or ``too_many``; ``raw`` is what the
+    model wrote. ``id`` is that of the `ActionStarted` which announced it, "" when none did.
     """
 
     event: ClassVar[str] = "refused"
@@ -143,7 +143,7 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A call as the model wrote it, and what became of it: an action's id, or a `Refused`'s code."""
+    """A call as the model wrote it, and in words what became of it."""
 
     raw: str
     became: str = ""

@@ -63,6 +63,11 @@ class Offer:
             bare=tool_format.bare,
         )
 
+    def without(self, name: str, reason: str) -> Offer:
+        """The same offer but for one action."""
+        actions = {key: offered for key, offered in self.actions.items() if key != name}
+        return Offer(actions, {**self.withheld, name: reason})
+
     def check(self, call: Call) -> tuple[ActionDefinition, dict[str, Any]]:
         """The action that a call means and its arguments as the game gets them, defaults filled in.
 
@@ -105,20 +110,27 @@ def make_offer(
     *,
     allowed: Sequence[str] | None = None,
     spelled: Callable[[str], str] = str,
+    excluded: Mapping[str, str] | None = None,
 ) -> Offer:
     """Decide what is legal now.
 
     Args:
         allowed: names of the actions that this character may use (None: all).
         spelled: how the prompt writes a target's name, so that the model can call what it has read.
+        excluded: actions that are not to be offered for reasons of the caller's, and these reasons.
     """
+    excluded = excluded or {}
     actions: dict[str, Offered] = {}
     withheld: dict[str, str] = {}
     for definition in definitions:
         if allowed is not None and definition.name not in allowed:
             withheld[definition.name] = "this character may not use it"
+        elif definition.name in excluded:
+            withheld[definition.name] = excluded[definition.name]
         elif definition.when and not _holds(definition.when, state):
             withheld[definition.name] = f"its condition {definition.when!r} does not hold"
+        elif lacking := _lacking(definition, state):
+            withheld[definition.name] = lacking
         else:
             offered = _narrow(definition, state, spelled)
             if isinstance(offered, str):
@@ -153,6 +165,14 @@ def _holds(condition: str, state: Mapping[str, Any]) -> bool:
         return compile_condition(condition).evaluate(state)
     except ConditionError:
         return False  # worlds are checked when they load; an engine's bad condition withholds its action
+
+
+def _lacking(definition: ActionDefinition, state: Mapping[str, Any]) -> str:
+    """What the state has too little of for the action's cost, in words; "" when it has enough."""
+    for what, amount in definition.cost.items():
+        if not _holds(f"{what} >= {amount!r}", state):
+            return f"it costs {amount:g} {what}, and there is less"
+    return ""
 
 
 def _narrow(

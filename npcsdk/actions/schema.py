@@ -7,51 +7,23 @@ from an engine over the socket (`ActionDefinition.from_dict`). Both give the sam
 from __future__ import annotations
 
 import inspect
-import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints, overload
 
+from npcsdk.actions.checks import name_problem, schema_problem
+from npcsdk.conditions import ConditionError, compile_condition
 from npcsdk.errors import ActionError
 
 __all__ = ["ActionDefinition", "Returns", "action", "definition_of"]
 
 Returns = Literal["nothing", "result"]
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}\Z")
 DEFAULT_TIMEOUT = 10.0
 _ATTRIBUTE = "__npcsdk_action__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _schema_problem(parameters: Any) -> str | None:
-    """What makes ``parameters`` unusable as the schema of an action's arguments."""
-    if not isinstance(parameters, Mapping):
-        return "not an object"
-    schema = cast("Mapping[str, Any]", parameters)
-    if not schema.get("properties") and schema.keys() <= {"type", "properties", "required"}:
-        fine = schema.get("type", "object") == "object" and schema.get("properties", {}) == {}
-        if fine and not schema.get("required"):
-            return None  # nothing to check: spares games without arguments the checker's import
-    from jsonschema import Draft202012Validator, FormatChecker  # here: `import npcsdk` loads no dependency
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        text = json.dumps(schema, allow_nan=False)
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(["regex"]))
-    except SchemaError as error:
-        return error.message[:200]
-    except (TypeError, ValueError, RecursionError) as error:
-        return str(error)[:200]
-    if schema.get("type", "object") != "object":
-        return f"its type is {schema['type']!r}"
-    defined = cast("Mapping[str, Any]", schema.get("$defs", {}))
-    references = re.findall(r'"\$(?:ref|dynamicRef)": "((?:[^"\\]|\\.)*)"', text)
-    for reference in references:  # nothing is fetched, and nothing can be missing when a call comes
-        if reference.removeprefix("#/$defs/") not in defined:
-            return f"{reference!r} is not in its $defs"
-    return None
 
 
 def _no_parameters() -> Mapping[str, Any]:
@@ -67,8 +39,14 @@ class ActionDefinition:
     wait, at most ``timeout`` seconds, for the game's answer. ``when`` is a condition over the game's state; while it
     is false the action is not offered.
 
+    ``cost`` names numbers in the game's state and how much of each an action takes: it is offered only while there
+    is enough (the game does the taking). After an action a character cannot use it again for ``cooldown`` seconds.
+    ``who`` are the ids of the characters that may use it; None leaves that to the personas. Of many actions only
+    those that seem relevant stand in the prompt; a ``pinned`` one always does.
+
     Raises:
-        ActionError: a name that models or engines cannot spell, a schema that is not an object's, a bad timeout.
+        ActionError: a name that models or engines cannot spell, a schema that is not an object's or is recursive, a
+            bad timeout, cost or cooldown.
     """
 
     name: str
@@ -77,17 +55,19 @@ class ActionDefinition:
     returns: Returns = "nothing"
     when: str | None = None
     timeout: float = DEFAULT_TIMEOUT
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    cooldown: float = 0.0
+    who: tuple[str, ...] | None = None
+    pinned: bool = False
 
     def __post_init__(self) -> None:
         # Engines send these over the socket, so nothing about their types can be taken for granted.
-        name, timeout = cast(Any, self.name), cast(Any, self.timeout)
-        if not isinstance(name, str) or not NAME.match(name):
+        name = cast(Any, self.name)
+        if problem := name_problem(name):
             raise ActionError(
-                f"An action cannot be named {name!r}.",
-                hint="Use letters, digits, '_', '-' and '.', at most 64, beginning with a letter.",
-                code="bad_action_name",
+                f"An action cannot be named {name!r}."[:200], hint=problem, code="bad_action_name"
             )
-        if problem := _schema_problem(self.parameters):
+        if problem := schema_problem(self.parameters):
             raise ActionError(
                 f"The parameters of action {name!r} are not a JSON Schema of type object: {problem}.",
                 hint='Give {"type": "object", "properties": {...}, "required": [...]}.',
@@ -99,10 +79,20 @@ class ActionDefinition:
                 hint="Say 'nothing' or 'result'.",
                 code="bad_action_schema",
             )
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 3600:
+        for what, seconds, least in (("timeout", self.timeout, 1e-9), ("cooldown", self.cooldown, 0)):
+            if not _is_number(seconds) or not least <= seconds <= 3600:
+                raise ActionError(
+                    f"Action {name!r} has a {what} of {seconds!r} seconds.",
+                    hint=f"Give seconds between 0 and 3600{', more than 0' if least else ''}.",
+                    code="bad_action_schema",
+                )
+        self._check_cost()
+        if isinstance(cast(Any, self.who), list):
+            object.__setattr__(self, "who", tuple(cast("list[str]", self.who)))
+        if self.who is not None and not all(isinstance(cast(Any, one), str) for one in self.who):
             raise ActionError(
-                f"Action {name!r} has a timeout of {timeout!r} seconds.",
-                hint="Give seconds between 0 and 3600.",
+                f"Action {name!r} is for {self.who!r}.",
+                hint="Give a list of characters' ids.",
                 code="bad_action_schema",
             )
         for what, text in (("description", cast(Any, self.description)), ("condition", cast(Any, self.when))):
@@ -110,6 +100,24 @@ class ActionDefinition:
                 raise ActionError(
                     f"Action {name!r} has the {what} {text!r}.", hint="Give text.", code="bad_action_schema"
                 )
+
+    def _check_cost(self) -> None:
+        cost = cast(Any, self.cost)
+        try:
+            fine = isinstance(cost, Mapping) and all(
+                _is_number(amount)
+                and amount > 0
+                and compile_condition(f"{what} >= 0").names == frozenset({what})
+                for what, amount in cast("Mapping[str, Any]", cost).items()
+            )
+        except ConditionError:
+            fine = False
+        if not fine:
+            raise ActionError(
+                f"Action {self.name!r} costs {cost!r}.",
+                hint='Give names of numbers in the state, and how much of each: {"gold": 5}.',
+                code="bad_action_schema",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The definition as plain data, for the wire."""
@@ -122,6 +130,14 @@ class ActionDefinition:
         }
         if self.when:
             data["when"] = self.when
+        if self.cost:
+            data["cost"] = dict(self.cost)
+        if self.cooldown:
+            data["cooldown"] = self.cooldown
+        if self.who is not None:
+            data["who"] = list(self.who)
+        if self.pinned:
+            data["pinned"] = True
         return data
 
     @classmethod
@@ -140,6 +156,35 @@ class ActionDefinition:
             )
         return cls(**known)
 
+    @classmethod
+    def from_openai(cls, tool: Mapping[str, Any], **more: Any) -> ActionDefinition:
+        """A definition in the form of OpenAI's ``tools``: with ``function`` inside (chat) or without (responses).
+
+        Args:
+            more: what that form has no place for: ``returns``, ``when``, ``timeout``, ``cost``, ``cooldown``, ``who``.
+                A tool ``returns`` a "result" unless told otherwise, as tools do there.
+
+        Raises:
+            ActionError: it is no function, or what `ActionDefinition` refuses.
+        """
+        data = cast("Mapping[str, Any]", tool if isinstance(cast(Any, tool), Mapping) else {})
+        function = data.get("function", data)
+        if not isinstance(function, Mapping) or not function or data.get("type", "function") != "function":
+            raise ActionError(
+                f"{tool!r}"[:80] + " is no function in the form of OpenAI's tools.",
+                hint='Give {"type": "function", "function": {"name": ..., "parameters": {...}}}.',
+                code="bad_action_schema",
+            )
+        fields = cast("Mapping[str, Any]", function)
+        taken = {
+            key: fields[key] for key in ("name", "description", "parameters") if fields.get(key) is not None
+        }
+        return cls.from_dict({"returns": "result", **taken, **more})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
 
 @overload
 def action(function: Function, /) -> Function: ...
@@ -151,6 +196,10 @@ def action(
     returns: Returns | None = None,
     when: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    cost: Mapping[str, float] | None = None,
+    cooldown: float = 0.0,
+    who: Sequence[str] | None = None,
+    pinned: bool = False,
 ) -> Callable[[Function], Function]: ...
 def action(function: Any = None, /, **options: Any) -> Any:
     """Mark a function of the game as an action; it stays an ordinary function.
@@ -186,6 +235,10 @@ def define(
     returns: Returns | None = None,
     when: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    cost: Mapping[str, float] | None = None,
+    cooldown: float = 0.0,
+    who: Sequence[str] | None = None,
+    pinned: bool = False,
 ) -> ActionDefinition:
     """Build a definition from a function's signature and docstring."""
     own_name = name or getattr(function, "__name__", "")
@@ -209,6 +262,10 @@ def define(
         returns=returns,
         when=when,
         timeout=timeout,
+        cost=cost or {},
+        cooldown=cooldown,
+        who=None if who is None else tuple(who),
+        pinned=pinned,
     )
 
 

@@ -11,23 +11,24 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Literal, cast
 
-from npcsdk.actions.constraint import Offer, make_offer
-from npcsdk.actions.formats import ToolFormat
+from npcsdk.actions.constraint import Offer
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.backends.base import Backend, CancelFlag, Constraint, Finish, FinishReason, Request, Sampling
+from npcsdk.backends.base import CancelFlag, Constraint, Finish, FinishReason, Request
 from npcsdk.dialogue.clock import TurnClock
 from npcsdk.dialogue.listening import TurnEvents
+from npcsdk.dialogue.mind import Limits, Mind
 from npcsdk.dialogue.npc import Npc
+from npcsdk.dialogue.offering import Offering
 from npcsdk.dialogue.remembering import Said, refers_back
 from npcsdk.dialogue.turn import Result, TurnMachine
 from npcsdk.errors import NpcError, TurnError, WorldError
 from npcsdk.events import Dropped, End, Event, Failed, Recalled, StopReason, Tokens
-from npcsdk.memory.recall import Memory, Passage
+from npcsdk.memory.recall import Passage
 from npcsdk.prompt.budget import Shares
 from npcsdk.prompt.build import REACT_LINE, event_line, state_line, tool_schemas
 from npcsdk.prompt.compose import Composed, Composer, Past
-from npcsdk.prompt.templates import ChatMessage, Template
-from npcsdk.prompt.untrusted import is_only_control, one_line, scrubbed
+from npcsdk.prompt.templates import ChatMessage
+from npcsdk.prompt.untrusted import is_only_control, scrubbed
 
 __all__ = ["Conversation", "Limits", "Mind"]
 
@@ -35,32 +36,6 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
 """Seconds that `Conversation.close` waits for a cancelled turn: a runtime stops within a piece of its work."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Bounds of one turn."""
-
-    calls: int = 4
-    """Actions in one turn."""
-    rounds: int = 3
-    """Times that a turn may wait for results and go on; in the round after the last only speech is possible."""
-    passages: int = 4
-    """Recalled passages offered to the prompt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mind:
-    """What the conversations of a world share."""
-
-    backend: Backend
-    template: Template
-    tool_format: ToolFormat
-    memory: Memory
-    definitions: Callable[[], Sequence[ActionDefinition]]
-    sampling: Sampling
-    limits: Limits = field(default_factory=Limits)
-    contexts_in_system: bool = False
 
 
 @dataclass(slots=True)
@@ -103,6 +78,7 @@ class Conversation:
         self._machine: TurnMachine | None = None
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
         self._numbers = itertools.count(1)
+        self._offering = Offering(npc.id, mind.cooldowns, mind.limits.actions)
         self._state: dict[str, Any] = {**npc.world.state, **npc.persona.state}
         sampling = npc.sampling(mind.sampling, None)
         window = mind.backend.capabilities.context_length
@@ -275,9 +251,9 @@ class Conversation:
         if self._cancelled:  # before anybody listened
             return
         definitions = self.npc.allowed(mind.definitions())
-        offer = make_offer(definitions, turn.state, spelled=one_line)
+        shown, offer = self._offering.now(definitions, turn.state, turn.happening or turn.line)
         passages = self._recall(turn)
-        turn.composed = composed = self._compose(turn, definitions, passages)
+        turn.composed = composed = self._compose(turn, shown, passages)
         turn.dropped = composed.dropped
         turn.recalled = tuple(
             Recalled(source=item.source, text=item.text, score=item.score, reason=item.reason)
@@ -288,13 +264,15 @@ class Conversation:
             tool_format=mind.tool_format,
             max_calls=mind.limits.calls,
             new_id=lambda: f"{turn.id}/{next(self._numbers)}",
+            sequence=mind.limits.order == "sequence",
+            used=self._offering.used,
         )
         with self._condition:
             self._machine = machine
         for rounds_left in range(mind.limits.rounds, -1, -1):
-            finish = yield from self._generate(turn, machine, offer, rounds_left)
+            finish = yield from self._generate(turn, machine, rounds_left)
             turn.reason = "cancelled" if self._cancelled else _REASONS[finish]
-            yield from machine.round_over(cancelled=self._cancelled)
+            yield from machine.round_over(cancelled=self._cancelled, cut=finish == "length")
             if machine.done:
                 return
             if not rounds_left:
@@ -309,7 +287,7 @@ class Conversation:
                 machine.next_round()
 
     def _generate(
-        self, turn: _Turn, machine: TurnMachine, offer: Offer, rounds_left: int
+        self, turn: _Turn, machine: TurnMachine, rounds_left: int
     ) -> Generator[Event, None, FinishReason]:
         """One generation; its events, and as the generator's value the reason why it ended."""
         mind = self._mind
@@ -321,11 +299,14 @@ class Conversation:
                 flag.set()
         turn.composed = self._composer.with_room_for(turn.composed, machine.messages)
         turn.dropped = turn.composed.dropped
+        constraint = self._constraint(machine, rounds_left)
+        if not machine.messages:
+            self._offering.begin(machine.offer, constraint)
         request = Request(
             prompt=turn.composed.prompt(self._template, machine.messages),
             sampling=self.npc.sampling(mind.sampling, turn.seed),
             stop=self._template.stop,
-            constraint=self._constraint(machine, offer, rounds_left),
+            constraint=constraint,
             cancel=flag,
             session=self.id,
         )
@@ -351,11 +332,11 @@ class Conversation:
                 close()
         return "stop"
 
-    def _constraint(self, machine: TurnMachine, offer: Offer, rounds_left: int) -> Constraint | None:
+    def _constraint(self, machine: TurnMachine, rounds_left: int) -> Constraint | None:
         if not self._mind.backend.capabilities.constraints:
             return None
         calls = machine.calls_left if rounds_left else 0
-        return (offer if calls else Offer({}, {})).constraint(self._mind.tool_format, calls)
+        return (machine.offer if calls else Offer({}, {})).constraint(self._mind.tool_format, calls)
 
     def _await_results(self, machine: TurnMachine, definitions: Sequence[ActionDefinition]) -> None:
         """Wait until the game has answered, each action at most for its own timeout."""
@@ -476,6 +457,7 @@ class Conversation:
             timings=turn.clock.timings(),
             recalled=turn.recalled,
             dropped=turn.dropped,
+            explanation=self._offering.explanation(turn.machine.written if turn.machine else ()),
         )
 
 

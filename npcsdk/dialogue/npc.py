@@ -64,7 +64,8 @@ class Npc:
         return [
             definition
             for definition in definitions
-            if named is None or definition.name in named or definition.name not in self.world.actions
+            if (named is None or definition.name in named or definition.name not in self.world.actions)
+            and (definition.who is None or self.id in definition.who)
         ]
 
 
@@ -86,6 +87,9 @@ def definition_of_entry(name: str, entry: ActionEntry) -> ActionDefinition:
         returns=entry.returns,
         when=entry.when,
         timeout=entry.timeout,
+        cost=entry.cost,
+        cooldown=entry.cooldown,
+        pinned=entry.pinned,
     )
 
 

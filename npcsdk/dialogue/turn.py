@@ -27,7 +27,7 @@ from npcsdk.actions.schema import ActionDefinition
 from npcsdk.actions.stream import CallName, CallPart, CallStream, Part, Speech, Unclosed
 from npcsdk.backends.base import Piece
 from npcsdk.dialogue.kept import SampledCall, kept_segments
-from npcsdk.events import Action, ActionStarted, Event, Refused, Text
+from npcsdk.events import Action, ActionStarted, Event, Refused, Text, Written
 from npcsdk.prompt.templates import ChatMessage
 from npcsdk.prompt.untrusted import neutralise
 
@@ -90,6 +90,7 @@ class TurnMachine:
         new_id: makes action ids, unique in the conversation.
         sequence: stop at an action that returns a result, so that the model decides on the next one with the
             answer in hand; otherwise it may call several, and gets their answers together.
+        used: is told of every action that was made.
     """
 
     def __init__(
@@ -100,18 +101,21 @@ class TurnMachine:
         max_calls: int,
         new_id: Callable[[], str],
         sequence: bool = False,
+        used: Callable[[ActionDefinition], None] = lambda _: None,
     ) -> None:
         self._offer = offer
         self._format = tool_format
         self._max_calls = max_calls
         self._new_id = new_id
         self._sequence = sequence
+        self._used = used
         self._calls = 0
         self._round = self._new_round()
         self._messages: list[ChatMessage] = []
         self._waiting: dict[str, Action] = {}
         self._results: dict[str, Result] = {}
         self._spoken: list[str] = []
+        self._written: list[Written] = []
         self._offset = 0
         self.done = False
         self.generating = True
@@ -126,6 +130,16 @@ class TurnMachine:
     def calls_left(self) -> int:
         """How many calls the turn may still make."""
         return max(self._max_calls - self._calls, 0)
+
+    @property
+    def written(self) -> tuple[Written, ...]:
+        """The calls so far as the model wrote them, and what became of each."""
+        return tuple(self._written)
+
+    @property
+    def offer(self) -> Offer:
+        """What may be called now: what the turn was given, without what it has used up."""
+        return self._offer
 
     @property
     def stop_now(self) -> bool:
@@ -262,10 +276,16 @@ class TurnMachine:
                 returns=definition.returns,
                 repaired=repaired or call is not written,
             )
+            self._used(definition)
+            if definition.cooldown:
+                reason = f"it was used just now, and again only after {definition.cooldown:g} seconds"
+                self._offer = self._offer.without(call.name, reason)
             if definition.returns == "result":
                 self._waiting[action.id] = action
                 self._round.talked_over = self._sequence
             events.append(action)
+            repairs = ", repaired" if action.repaired else ""
+            self._written.append(Written(raw=part.body, became=f"action {action.id}{repairs}"))
             legal.append(self._format.render_call(call.name, call.arguments))
             if self.stop_now:
                 break
@@ -315,6 +335,7 @@ class TurnMachine:
 
     def _refused(self, code: str, name: str, message: str, raw: str) -> Refused:
         started, self._round.started = self._round.started, None
+        self._written.append(Written(raw=raw, became=f"{code}: {message}"))
         return Refused(
             name=name or (started.name if started else ""),
             code=code,

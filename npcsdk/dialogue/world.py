@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
+from npcsdk.actions.checks import check_distinct
 from npcsdk.actions.formats import load_format
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
@@ -24,6 +25,8 @@ from npcsdk.persona.starter import shipped_world
 from npcsdk.prompt.templates import template_for
 
 __all__ = ["World", "open_world"]
+
+_Kind = TypeVar("_Kind")
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +47,18 @@ class World:
         self._memory = memory
         self._backend = backend
         self._lock = threading.Lock()
-        self._actions = {name: definition_of_entry(name, entry) for name, entry in definition.actions.items()}
+        self._actions: dict[str, ActionDefinition] = {}
         self._npcs = {key: Npc(definition, persona) for key, persona in definition.personas.items()}
         self._open: dict[str, Conversation] = {}
+        self.add_actions(definition_of_entry(name, entry) for name, entry in definition.actions.items())
         self._mind = Mind(
             backend=backend,
             template=template_for(source),
             tool_format=load_format(source.tool_format),
             memory=memory,
             definitions=self.actions,
-            sampling=_sampling(source.options.get("sampling")),
-            limits=limits or Limits(),
+            sampling=_values(Sampling, "sampling", source.options.get("sampling")),
+            limits=limits or _values(Limits, "limits", source.options.get("limits")),
             contexts_in_system=source.options.get("contexts") == "system",
         )
 
@@ -78,9 +82,15 @@ class World:
             return tuple(self._actions.values())
 
     def add_actions(self, definitions: Iterable[ActionDefinition]) -> None:
-        """Add the game's own actions; one with the name of an action of the world takes its place."""
+        """Add the game's own actions; one with the name of an action of the world takes its place.
+
+        Raises:
+            ActionError: ``names_differ_in_case``; then none was added.
+        """
         with self._lock:
-            self._actions |= {definition.name: definition for definition in definitions}
+            actions = self._actions | {definition.name: definition for definition in definitions}
+            check_distinct(actions)
+            self._actions = actions
 
     def open(self, npc: str, *, player: str = "player", conversation: str | None = None) -> Conversation:
         """Begin or go on with a conversation.
@@ -143,8 +153,8 @@ def open_world(
         folder: a world's folder; None is the world that ships with the package.
         model: what `npcsdk.backends.registry.resolve` takes; None is the embedded model.
         memory: the folder in which memory is kept; None keeps it for this run only.
-        options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``contexts``, ``tool_format``
-            (for a model whose dialect is another than was found).
+        options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``limits`` (see `Limits`),
+            ``contexts``, ``tool_format`` (for a model whose dialect is another than was found).
 
     Raises:
         WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
@@ -168,13 +178,13 @@ def open_world(
     return world
 
 
-def _sampling(options: Any) -> Sampling:
+def _values(kind: type[_Kind], name: str, options: Any) -> _Kind:
     given = cast("dict[str, Any]", options) if isinstance(options, Mapping) else {}
-    known = [one.name for one in fields(Sampling)]
+    known = [one.name for one in fields(cast(Any, kind))]
     if options is not None and (not isinstance(options, Mapping) or not given.keys() <= set(known)):
         raise ModelError(
-            f"The option `sampling` cannot be {options!r}.",
+            f"The option `{name}` cannot be {options!r}.",
             hint=f"Give a mapping with some of {', '.join(known)}.",
             code="bad_option",
         )
-    return Sampling(**given)
+    return kind(**given)

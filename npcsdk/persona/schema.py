@@ -189,6 +189,25 @@ class ActionEntry(_Entry):
         default=None, description="Offered only while this holds: `trust >= 20 and not angry`."
     )
     timeout: Number = Field(default=10.0, gt=0, le=600, description="Seconds to wait for the game's answer.")
+    cost: dict[StateName, Annotated[Number, Field(gt=0)]] = Field(
+        default_factory=dict[str, float],
+        description="Offered only while the state has this much of each: `{gold: 5}`. The game does the taking.",
+    )
+    cooldown: Number = Field(
+        default=0.0, ge=0, le=3600, description="Seconds before the same character can do it again."
+    )
+    pinned: Flag = Field(
+        default=False, description="Stands in the prompt always, also when there are too many actions for it."
+    )
+
+
+def _actions_differ(actions: dict[str, ActionEntry]) -> dict[str, ActionEntry]:
+    seen: dict[str, str] = {}
+    for name in actions:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise _contradiction(name, f"`{name}` and `{other}` differ in case only")
+    return actions
 
 
 class Secret(_Entry):
@@ -258,7 +277,7 @@ class WorldFile(_Entry):
         default_factory=dict[str, StateValue],
         description="The values that the game sends and what they are at first; conditions may name them.",
     )
-    actions: dict[ActionName, ActionEntry] = Field(
+    actions: Annotated[dict[ActionName, ActionEntry], AfterValidator(_actions_differ)] = Field(
         default_factory=dict[str, ActionEntry],
         description="What characters can do in the game, by name.",
     )

@@ -31,6 +31,8 @@ REACT_LINE = "(You noticed this. Say something.)"
 """What stands for the player's words when the game, not a player, gave the occasion to speak."""
 
 _NOT_FOR_MODELS = ("x-from",)
+_LONGEST_DESCRIPTION = 300
+"""Characters of an action's or a parameter's description in a prompt."""
 
 
 class WorldText(Protocol):
@@ -145,11 +147,20 @@ def tool_schemas(tools: Iterable[tuple[str, str, Mapping[str, Any]]]) -> tuple[M
     return tuple(
         {
             "name": name,
-            "description": one_line(description),
+            "description": _shortened(description),
             "parameters": _defused(parameters),
         }
         for name, description, parameters in tools
     )
+
+
+def _shortened(description: str) -> str:
+    # Cut before it is cleaned, so that a novel costs nothing; white space may make it shorter than it could be.
+    text = one_line(description[: _LONGEST_DESCRIPTION * 4])
+    if len(text) <= _LONGEST_DESCRIPTION:
+        return text
+    whole_words = text[:_LONGEST_DESCRIPTION].rpartition(" ")[0]
+    return (whole_words or text[:_LONGEST_DESCRIPTION]).rstrip(" ,;.") + "..."
 
 
 def _defused(value: Any) -> Any:
@@ -158,7 +169,11 @@ def _defused(value: Any) -> Any:
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
         return {
-            neutralise(key): _defused(item) for key, item in mapping.items() if key not in _NOT_FOR_MODELS
+            neutralise(key): (
+                _shortened(item) if key == "description" and isinstance(item, str) else _defused(item)
+            )
+            for key, item in mapping.items()
+            if key not in _NOT_FOR_MODELS
         }
     if isinstance(value, (list, tuple)):
         return [_defused(item) for item in cast("Sequence[Any]", value)]

@@ -1,0 +1,47 @@
+"""What the conversations of a world share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from npcsdk.actions.cooldown import Cooldowns
+from npcsdk.actions.formats import ToolFormat
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.backends.base import Backend, Sampling
+from npcsdk.memory.recall import Memory
+from npcsdk.prompt.templates import Template
+
+__all__ = ["Limits", "Mind"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one turn."""
+
+    calls: int = 4
+    """Actions in one turn."""
+    rounds: int = 3
+    """Times that a turn may wait for results and go on; in the round after the last only speech is possible."""
+    passages: int = 4
+    """Recalled passages offered to the prompt."""
+    actions: int = 8
+    """Actions that stand in the prompt; of more, those that seem relevant."""
+    order: Literal["parallel", "sequence"] = "parallel"
+    """Whether a character may ask for several results at once, or has each before it decides on the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mind:
+    """What the conversations of a world share."""
+
+    backend: Backend
+    template: Template
+    tool_format: ToolFormat
+    memory: Memory
+    definitions: Callable[[], Sequence[ActionDefinition]]
+    sampling: Sampling
+    limits: Limits = field(default_factory=Limits)
+    cooldowns: Cooldowns = field(default_factory=Cooldowns)
+    contexts_in_system: bool = False

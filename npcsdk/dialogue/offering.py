@@ -1,0 +1,90 @@
+"""What a character is offered in a turn: what stands in its prompt, what is legal now, and why the rest is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from npcsdk.actions.constraint import Offer, make_offer
+from npcsdk.actions.cooldown import Cooldowns
+from npcsdk.actions.relevance import ToolSet
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.backends.base import Constraint
+from npcsdk.events import Explanation, Withheld, Written
+from npcsdk.prompt.untrusted import one_line
+
+__all__ = ["Offering"]
+
+
+class Offering:
+    """The actions of one conversation.
+
+    Args:
+        npc: the character's id.
+        cooldowns: the world's.
+        most: how many actions stand in the prompt at most.
+        clock: seconds, for cooldowns.
+    """
+
+    def __init__(
+        self, npc: str, cooldowns: Cooldowns, most: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._npc = npc
+        self._cooldowns = cooldowns
+        self._tools = ToolSet(most)
+        self._clock = clock
+        self._offer = Offer({}, {})
+        self._constraint: Constraint | None = None
+
+    def now(
+        self, definitions: Sequence[ActionDefinition], state: Mapping[str, Any], text: str
+    ) -> tuple[tuple[ActionDefinition, ...], Offer]:
+        """The actions to show in the prompt, and those of them that may be called now.
+
+        Args:
+            text: what the player says, or what happens.
+        """
+        cooling = self._cooldowns.waiting(self._npc, definitions, self._clock())
+        offer = make_offer(definitions, state, spelled=one_line, excluded=cooling)
+        shown = self._tools.choose(definitions, text, legal=offer.actions)
+        names = {definition.name for definition in shown}
+        unshown = {
+            name: "it seemed not relevant, and there are too many for the prompt"
+            for name in offer.actions
+            if name not in names
+        }
+        legal = {name: offered for name, offered in offer.actions.items() if name in names}
+        return shown, Offer(legal, {**offer.withheld, **unshown})
+
+    def used(self, definition: ActionDefinition) -> None:
+        """The character has done it."""
+        self._cooldowns.used(self._npc, definition, self._clock())
+
+    def begin(self, offer: Offer, constraint: Constraint | None) -> None:
+        """A turn's first generation begins, under this constraint."""
+        self._offer, self._constraint = offer, constraint
+
+    def explanation(self, written: tuple[Written, ...]) -> Explanation:
+        """What the last turn was offered, in words, for people; ``written`` are the calls in it."""
+        return Explanation(
+            offered=tuple(self._offer.actions),
+            withheld=tuple(
+                Withheld(name=name, reason=reason) for name, reason in self._offer.withheld.items()
+            ),
+            constraint=_in_words(self._constraint),
+            calls=written,
+            tool_changes=self._tools.changes,
+        )
+
+
+def _in_words(constraint: Constraint | None) -> str:
+    if constraint is None:
+        return ""
+    if not constraint.tools:
+        return f"speech only: {constraint.opening} is impossible"
+    closing = f" {constraint.closing}" if constraint.closing else ""
+    return (
+        f"speech, and at most {constraint.max_calls} times {constraint.opening} with one of "
+        f"{', '.join(name for name, _ in constraint.tools)}{closing}"
+    )

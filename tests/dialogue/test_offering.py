@@ -1,0 +1,154 @@
+"""What a conversation offers: relevant actions in the prompt, cooldowns, who may, and the explanation at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from npcsdk.actions.formats import load_format
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.dialogue.conversation import Limits
+from npcsdk.errors import ActionError, ModelError
+from npcsdk.events import Action, End, Event, Explanation, Refused
+
+FORMAT = load_format("nemotron")
+WAVE = FORMAT.render_call("wave", {})
+BOW = FORMAT.render_call("bow", {})
+MANY = [
+    ActionDefinition(name=name, description=description)
+    for name, description in {
+        "ring_bell": "Ring the alarm bell.",
+        "heal_player": "Heal wounds.",
+        "sell_item": "Sell one of your wares.",
+        "follow_player": "Go along with the player.",
+        "brew_potion": "Make a potion.",
+        "read_letter": "Read a letter.",
+    }.items()
+]
+
+
+def explained(events: list[Event]) -> Explanation:
+    assert isinstance(events[-1], End), events[-1]
+    return events[-1].explanation
+
+
+def made(events: list[Event]) -> list[str]:
+    return [event.name for event in events if isinstance(event, Action)]
+
+
+def in_prompt(backend: Any) -> set[str]:
+    head = backend.requests[-1].prompt.text.split("<extra_id_1>")[0]
+    return {part.split('"')[3] for part in head.split("<tool>")[1:]}
+
+
+def test_of_many_actions_the_relevant_ones_stand_in_the_prompt(open_world: Any) -> None:
+    world, backend = open_world(lambda request: "Hm.", limits=Limits(actions=4))
+    world.add_actions(MANY)
+    talk = world.open("bram")
+    events = list(talk.say("Brew me a potion!"))
+    first = in_prompt(backend)
+    assert len(first) == 4
+    assert "brew_potion" in first
+    assert set(explained(events).offered) <= first
+    reasons = {item.name: item.reason for item in explained(events).withheld}
+    assert "not relevant" in reasons["ring_bell"]
+    assert "lists nothing" in reasons["open_gate"]
+    events = list(talk.say("How are you?"))
+    assert in_prompt(backend) == first
+    assert explained(events).tool_changes == 0
+    events = list(talk.say("Ring the bell!"))
+    assert "ring_bell" in in_prompt(backend)
+    assert "brew_potion" in in_prompt(backend)
+    assert explained(events).tool_changes == 1
+
+
+def test_what_does_not_stand_in_the_prompt_cannot_be_called(open_world: Any) -> None:
+    world, _ = open_world([FORMAT.render_call("ring_bell", {})], limits=Limits(actions=2))
+    world.add_actions(MANY)
+    events = list(world.open("bram").say("Brew me a potion!"))
+    refused = [event for event in events if isinstance(event, Refused)]
+    assert [event.code for event in refused] == ["unknown_action"]
+    assert "not relevant" in refused[0].message
+
+
+def test_limits_come_as_an_option_too(open_world: Any) -> None:
+    world, backend = open_world(lambda request: "Hm.", options={"limits": {"actions": 2}})
+    list(world.open("bram").say("Hello"))
+    assert len(in_prompt(backend)) == 2
+    with pytest.raises(ModelError) as caught:
+        open_world([], options={"limits": {"action": 2}})
+    assert caught.value.code == "bad_option"
+
+
+def test_an_action_cools_down_in_the_turn_and_over_conversations(open_world: Any) -> None:
+    world, _ = open_world([f"{BOW} {BOW}", BOW, BOW])
+    world.add_actions([ActionDefinition(name="bow", cooldown=3600)])
+    events = list(world.open("bram").say("Bow!"))
+    assert made(events) == ["bow"]
+    refused = [event for event in events if isinstance(event, Refused)]
+    assert "3600 seconds" in refused[0].message
+    events = list(world.open("bram", player="another").say("Bow!"))
+    assert made(events) == []
+    assert "bow" in {item.name for item in explained(events).withheld}
+    assert made(list(world.open("mara").say("Bow!"))) == ["bow"]
+
+
+def test_an_action_for_some_characters(open_world: Any) -> None:
+    world, backend = open_world([BOW, BOW])
+    world.add_actions([ActionDefinition(name="bow", who=("mara",))])
+    assert made(list(world.open("bram").say("Bow!"))) == []
+    assert "bow" not in in_prompt(backend)
+    assert made(list(world.open("mara").say("Bow!"))) == ["bow"]
+
+
+def test_in_sequence_by_limits(open_world: Any) -> None:
+    ask = FORMAT.render_call("ask", {})
+    world, _ = open_world([f"{ask} {WAVE}", f"{WAVE} Well."], limits=Limits(order="sequence"))
+    events = list(world.open("bram").say("Ask!"))
+    assert made(events) == ["ask", "wave"]
+    assert [type(event) for event in events].count(End) == 1
+
+
+def test_a_call_that_the_length_limit_cut_is_not_guessed(open_world: Any) -> None:
+    half = '<toolcall> {"name": "wave", "arguments": {}'
+    world, _ = open_world([half, half + "}} and on" * 300])
+    events = list(world.open("bram").say("Wave!"))
+    assert [event.repaired for event in events if isinstance(event, Action)] == [True], (
+        "it ended of its own will"
+    )
+    words = FORMAT.render_call("wave", {"x": "word " * 400})
+    world, _ = open_world([words])
+    events = list(world.open("bram").say("Wave!"))
+    assert [event.code for event in events if isinstance(event, Refused)] == ["unclosed"]
+
+
+def test_the_explanation(open_world: Any) -> None:
+    world, _ = open_world([f"Yes. {WAVE} <toolcall> fly </toolcall>", "Hm."])
+    talk = world.open("mara")
+    told = explained(list(talk.say("Wave!")))
+    assert told.offered == ("ask", "wave")
+    assert [item.name for item in told.withheld] == ["open_gate"]
+    assert told.constraint == "", "the script is held to nothing"
+    assert [call.raw for call in told.calls] == ['{"name": "wave", "arguments": {}}', "fly"]
+    assert told.calls[0].became.startswith("action ")
+    assert told.calls[1].became.startswith("malformed: ")
+    assert explained(list(talk.say("Well?"))).calls == ()
+
+
+def test_the_constraint_in_words(open_world: Any) -> None:
+    from dataclasses import replace
+
+    world, backend = open_world([WAVE, "Hm."])
+    backend.capabilities = replace(backend.capabilities, constraints=True)
+    talk = world.open("mara")
+    said = explained(list(talk.say("Wave!"))).constraint
+    assert said == "speech, and at most 4 times <toolcall> with one of ask, wave </toolcall>"
+
+
+def test_actions_that_differ_in_case_are_refused_and_none_is_added(open_world: Any) -> None:
+    world, _ = open_world([])
+    with pytest.raises(ActionError) as caught:
+        world.add_actions([ActionDefinition(name="bow"), ActionDefinition(name="Wave")])
+    assert caught.value.code == "names_differ_in_case"
+    assert "bow" not in {definition.name for definition in world.actions()}
