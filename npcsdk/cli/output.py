@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.text import Text as Styled
 
 from npcsdk.errors import NpcError
-from npcsdk.events import Action, ActionStarted, End, Event, Failed, Refused, Text, event_to_dict
+from npcsdk.events import Action, ActionStarted, End, Event, Explanation, Failed, Refused, Text, event_to_dict
 
 __all__ = [
     "EventPrinter",
@@ -133,7 +133,8 @@ class EventPrinter:
 
 
 def print_explained(end: End) -> None:
-    """What an answer was made from: recalled passages with their reasons, what was dropped, where the time went."""
+    """What an answer was made from: recalled passages with their reasons, what was dropped, actions offered and
+    withheld, what the model was held to and what it wrote, where the time went."""
     console = Console(highlight=False)
     for item in end.recalled:
         console.print(f"[dim]  {escape(item.source)}  {item.score:.2f}  ({escape(item.reason)})[/]")
@@ -142,8 +143,22 @@ def print_explained(end: End) -> None:
         console.print("[dim]  nothing was recalled[/]")
     for item in end.dropped:
         console.print(f"[dim]  dropped {escape(item.what)} ({item.tokens} tokens)[/]")
+    _print_actions(console, end.explanation)
     times = end.timings
     console.print(
         f"[dim]  recall {times.recall_ms:.1f} ms · our own work {times.sdk_ms:.1f} ms · first word "
         f"{times.first_token_ms:.0f} ms · whole turn {times.total_ms:.0f} ms · ended: {end.reason}[/]"
     )
+
+
+def _print_actions(console: Console, told: Explanation) -> None:
+    console.print(f"[dim]  offered: {escape(', '.join(told.offered)) or 'no action'}[/]")
+    for item in told.withheld:
+        console.print(f"[dim]  withheld {escape(item.name)}: {escape(item.reason)}[/]")
+    held = told.constraint or "nothing: the runtime cannot, so calls are checked and repaired"
+    console.print(f"[dim]  held to {escape(held)}[/]")
+    for call in told.calls:
+        console.print(f"[dim]  wrote {escape(call.raw)}[/]")
+        console.print(f"[dim]    -> {escape(call.became)}[/]")
+    if told.tool_changes:
+        console.print(f"[dim]  the actions in the prompt have changed {told.tool_changes} times[/]")

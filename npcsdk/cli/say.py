@@ -22,7 +22,10 @@ def say(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What the player says.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as on the wire.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what was recalled and dropped, and why.")
+        bool,
+        typer.Option(
+            "--explain", help="Show what was recalled and dropped, which actions were offered, and why."
+        ),
     ] = False,
     state: Annotated[
         list[str] | None,
