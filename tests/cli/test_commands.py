@@ -182,20 +182,11 @@ def test_ctrl_c_stops_the_character_and_not_the_program(script: Script, tmp_path
 def test_say_explain_shows_actions_and_calls(npcsdk: Run, script: Script) -> None:
     model = script(f"Stand back. {CALL} <toolcall> fly! </toolcall>", "So.")
     done = npcsdk(
-        "say",
-        "bram",
-        "open the gate",
-        "--explain",
-        "--state",
-        "nearby=iron gate",
-        "--state",
-        "trust=-5",
-        "--model",
-        model,
+        "say", "bram", "open the gate", "--explain", "--state", "nearby=iron gate,well", "--model", model
     )
     assert done.returncode == 0, done.stderr
-    assert "offered: open_gate" in done.stdout
-    assert "withheld " in done.stdout
+    assert "offered: open_gate, point_to" in done.stdout
+    assert "withheld attack: its condition" in done.stdout
     assert "held to nothing" in done.stdout
     assert 'wrote {"name": "open_gate", "arguments": {"gate": "iron gate"}}' in done.stdout
     assert "-> action " in done.stdout
