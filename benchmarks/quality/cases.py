@@ -167,7 +167,9 @@ class _Reader:
         return case
 
     def chat(self, id: str, number: int, npc: str, line: str) -> Case:
-        return self._case(id, npc, line, self._others(number, number % 2, ()), 0, tools=self._tools(number))
+        return self._case(
+            id, npc, line, self._others(number, number // 4 % 2, ()), 0, tools=self._tools(number)
+        )
 
     def identity(self, id: str, number: int, npc: str, kind: str, line: str) -> Case:
         answers = self._answers[npc]
@@ -180,7 +182,7 @@ class _Reader:
     def _case(self, id: str, npc: str, line: str, keys: Sequence[str], number: int, **more: Any) -> Case:
         if npc not in self._world.personas:
             raise KeyError(npc)
-        more.setdefault("state", None if number % 2 == 0 else {})
+        more.setdefault("state", None if number // 4 % 2 == 0 else {})
         return Case(
             id=id,
             behaviour=id.split("/")[1],
