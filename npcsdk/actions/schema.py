@@ -156,6 +156,11 @@ class ActionDefinition:
             )
         return cls(**known)
 
+    def to_openai(self) -> dict[str, Any]:
+        """The definition in the form of OpenAI's ``tools``; what that has no place for is left out."""
+        function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": function}
+
     @classmethod
     def from_openai(cls, tool: Mapping[str, Any], **more: Any) -> ActionDefinition:
         """A definition in the form of OpenAI's ``tools``: with ``function`` inside (chat) or without (responses).

@@ -8,6 +8,7 @@ import sys
 import typer
 
 import npcsdk
+from npcsdk.cli.actions import actions
 from npcsdk.cli.check import check
 from npcsdk.cli.init import init
 from npcsdk.cli.play import play
@@ -27,6 +28,7 @@ app.command()(play)
 app.command()(say)
 app.command()(serve)
 app.command()(check)
+app.command()(actions)
 app.command()(init)
 
 

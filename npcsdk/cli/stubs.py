@@ -1,0 +1,264 @@
+"""Typed code for a world's actions, in the languages of engines: pure, from definitions to text.
+
+For every action a type with its arguments as fields, enums for closed lists of words, and a function that builds it
+from the arguments of an ``action`` event. The C# part needs nothing but the language's base library (C# 7, as Unity has
+it), the C++ part nothing but C++17.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from npcsdk.actions.schema import ActionDefinition
+
+__all__ = ["FILE_NAMES", "cpp", "csharp"]
+
+FILE_NAMES: Final = {"csharp": "NpcActions.cs", "cpp": "npc_actions.hpp"}
+_HEAD: Final = "Written by `npcsdk actions --stubs {language}` from the actions of {world}. Changes are lost."
+_RESERVED_WORDS: Final = """
+abstract alignas alignof and asm auto base bool break byte case catch char checked class concept const continue
+decimal decltype default delegate delete do double dynamic else enum event explicit export extern false finally
+fixed float for foreach friend goto if implicit in inline int interface internal is lock long mutable namespace new
+noexcept not null nullptr object operator or out override params private protected public readonly ref register
+requires return sbyte sealed short signed sizeof stackalloc static string struct switch template this throw true
+try typedef typeid typename typeof uint ulong union unchecked unsafe unsigned ushort using virtual void volatile
+wchar_t while xor
+"""
+_RESERVED: Final = frozenset(_RESERVED_WORDS.split())
+
+
+def _pascal(name: str) -> str:
+    made = "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name) if part)
+    return made if made and not made[0].isdigit() else f"N{made}"
+
+
+def _snake(name: str) -> str:
+    made = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_").lower()
+    made = made if made and not made[0].isdigit() else f"n_{made}"
+    return f"{made}_" if made in _RESERVED else made
+
+
+def _distinct(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """The names, with a number behind those that would be the same."""
+    used = set(taken)
+    made: list[str] = []
+    for name in names:
+        chosen, number = name, 2
+        while chosen in used:
+            chosen, number = f"{name}{number}", number + 1
+        used.add(chosen)
+        made.append(chosen)
+    return made
+
+
+def _quoted(text: str) -> str:
+    """A string literal that both languages read alike."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split()).replace("*/", "* /").replace("\\", "/")
+
+
+class _Field:
+    """One parameter: its own name, its kind in our words, and whether it may be left out."""
+
+    def __init__(self, name: str, schema: Mapping[str, Any], required: bool) -> None:
+        self.name = name
+        self.description = str(schema.get("description", ""))
+        values: Sequence[Any] = schema.get("enum", ())
+        self.values = [value for value in values if isinstance(value, str)] if values else []
+        closed = bool(self.values) and len(self.values) == len(values)
+        self.kind = "enum" if closed else str(schema.get("type", ""))
+        self.optional = not required and schema.get("default") is None
+
+
+def _fields(definition: ActionDefinition) -> list[_Field]:
+    properties = cast("Mapping[str, Mapping[str, Any]]", definition.parameters.get("properties", {}))
+    required = cast("Sequence[str]", definition.parameters.get("required", ()))
+    return [_Field(name, schema, name in required) for name, schema in properties.items()]
+
+
+_CSHARP: Final = {"string": "string", "integer": "long", "number": "double", "boolean": "bool"}
+
+# A target's id may be a number where its name is text.
+_CSHARP_READ: Final = {"string": "Read.Text({})", "long": "Read.Integer({})", "double": "Read.Number({})"}
+
+
+def csharp(world: str, definitions: Sequence[ActionDefinition]) -> str:
+    """A C# file: a class for each action, with ``From`` that reads an event's arguments."""
+    lines = [
+        f"// {_HEAD.format(language='csharp', world=_comment(world))}",
+        "using System;",
+        "using System.Collections.Generic;",
+        "using System.Globalization;",
+        "",
+        "namespace NpcSdk.Actions",
+        "{",
+    ]
+    types = _distinct((_pascal(one.name) for one in definitions), ("Read",))
+    for type_name, definition in zip(types, definitions, strict=True):
+        lines += _csharp_class(type_name, definition)
+    lines += [
+        "    internal static class Read",
+        "    {",
+        "        public static object Value(IReadOnlyDictionary<string, object> arguments, string name)",
+        "        {",
+        "            object value;",
+        "            return arguments.TryGetValue(name, out value) ? value : null;",
+        "        }",
+        "",
+        "        public static string Text(object value)",
+        "        {",
+        "            return value == null ? null : Convert.ToString(value, CultureInfo.InvariantCulture);",
+        "        }",
+        "",
+        "        public static long Integer(object value)",
+        "        {",
+        "            return Convert.ToInt64(value, CultureInfo.InvariantCulture);",
+        "        }",
+        "",
+        "        public static double Number(object value)",
+        "        {",
+        "            return Convert.ToDouble(value, CultureInfo.InvariantCulture);",
+        "        }",
+        "    }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _csharp_class(type_name: str, definition: ActionDefinition) -> list[str]:
+    fields = _fields(definition)
+    names = _distinct((_pascal(field.name) for field in fields), (type_name, "Name", "From"))
+    lines = [
+        f"    /// <summary>{_xml(definition.description)}</summary>",
+        f"    public sealed class {type_name}",
+        "    {",
+    ]
+    lines.append(f"        public const string Name = {_quoted(definition.name)};")
+    reading: list[str] = []
+    for name, field in zip(names, fields, strict=True):
+        kind = _CSHARP.get(field.kind, "object")
+        read = _CSHARP_READ.get(kind, f"({kind}){{}}")
+        if field.kind == "enum":
+            kind = f"{name}Value"
+            members = _distinct(_pascal(value) for value in field.values)
+            lines += ["", f"        public enum {kind} {{ {', '.join(members)} }}", ""]
+            lines += [
+                f"        private static {kind} Read{name}(object value)",
+                "        {",
+                "            switch (Read.Text(value))",
+                "            {",
+            ]
+            lines += [
+                f"                case {_quoted(value)}: return {kind}.{member};"
+                for value, member in zip(field.values, members, strict=True)
+            ]
+            lines += [
+                '                default: throw new ArgumentException("not a value of '
+                + _comment(field.name).replace('"', "'")
+                + '");',
+                "            }",
+                "        }",
+            ]
+            read = f"Read{name}({{}})"
+        nullable = f"{kind}?" if field.optional and kind not in ("string", "object") else kind
+        if field.description:
+            lines.append(f"        /// <summary>{_xml(field.description)}</summary>")
+        lines.append(f"        public {nullable} {name};")
+        value = f"Read.Value(arguments, {_quoted(field.name)})"
+        if field.optional:
+            reading.append(f"            if ({value} != null) made.{name} = {read.format(value)};")
+        else:
+            reading.append(f"            made.{name} = {read.format(value)};")
+    lines += [
+        "",
+        f"        public static {type_name} From(IReadOnlyDictionary<string, object> arguments)",
+        "        {",
+        f"            var made = new {type_name}();",
+        *reading,
+        "            return made;",
+        "        }",
+        "    }",
+        "",
+    ]
+    return lines
+
+
+def _xml(text: str) -> str:
+    return _comment(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_CPP: Final = {"string": "std::string", "integer": "std::int64_t", "number": "double", "boolean": "bool"}
+_CPP_GET: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "flag"}
+
+
+def cpp(world: str, definitions: Sequence[ActionDefinition]) -> str:
+    """A C++17 header: a struct for each action, with ``from`` that reads an event's arguments.
+
+    ``Arguments`` is any type with ``has(name)``, ``text(name)``, ``integer(name)``, ``number(name)`` and
+    ``flag(name)``. Lists and objects are left to the game: their fields are not in the struct.
+    """
+    lines = [
+        f"// {_HEAD.format(language='cpp', world=_comment(world))}",
+        "#pragma once",
+        "",
+        "#include <cstdint>",
+        "#include <optional>",
+        "#include <stdexcept>",
+        "#include <string>",
+        "",
+        "namespace npcsdk::actions {",
+        "",
+    ]
+    types = _distinct(_pascal(one.name) for one in definitions)
+    for type_name, definition in zip(types, definitions, strict=True):
+        lines += _cpp_struct(type_name, definition)
+    lines.append("}  // namespace npcsdk::actions")
+    return "\n".join(lines) + "\n"
+
+
+def _cpp_struct(type_name: str, definition: ActionDefinition) -> list[str]:
+    fields = [field for field in _fields(definition) if field.kind == "enum" or field.kind in _CPP]
+    names = _distinct((_snake(field.name) for field in fields), ("name", "from", "made", "arguments"))
+    lines = [f"/// {_comment(definition.description)}", f"struct {type_name} {{"]
+    lines.append(f"    static constexpr const char* name = {_quoted(definition.name)};")
+    reading: list[str] = []
+    for name, field in zip(names, fields, strict=True):
+        kind, get = _CPP.get(field.kind, ""), _CPP_GET.get(field.kind, "text")
+        read = f"arguments.{get}({_quoted(field.name)})"
+        if field.kind == "enum":
+            kind = f"{_pascal(name)}Value"
+            members = _distinct(_pascal(value) for value in field.values)
+            lines += [f"    enum class {kind} {{ {', '.join(members)} }};"]
+            lines += [f"    static {kind} read_{name}(const std::string& value) {{"]
+            lines += [
+                f"        if (value == {_quoted(value)}) return {kind}::{member};"
+                for value, member in zip(field.values, members, strict=True)
+            ]
+            lines += ['        throw std::invalid_argument("not one of the values: " + value);', "    }"]
+            read = f"read_{name}({read})"
+        if field.description:
+            lines.append(f"    /// {_comment(field.description)}")
+        if field.optional:
+            lines.append(f"    std::optional<{kind}> {name};")
+            reading.append(f"        if (arguments.has({_quoted(field.name)})) made.{name} = {read};")
+        else:
+            lines.append(f"    {kind} {name}{{}};")
+            reading.append(f"        made.{name} = {read};")
+    lines += [
+        "",
+        "    template <class Arguments>",
+        f"    static {type_name} from([[maybe_unused]] const Arguments& arguments) {{",
+        f"        {type_name} made;",
+        *reading,
+        "        return made;",
+        "    }",
+        "};",
+        "",
+    ]
+    return lines
