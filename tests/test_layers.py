@@ -26,7 +26,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "npcsdk.prompt": (SEAM, "npcsdk.persona", "npcsdk.actions", "npcsdk.memory"),
     "npcsdk.memory": (),
     "npcsdk.backends": (SEAM,),
+    "npcsdk.backends.openai_compat": (
+        SEAM,
+        "npcsdk.actions.formats",
+        "npcsdk.prompt.templates.instructions",
+    ),
     "npcsdk.backends.registry": (SEAM, "npcsdk.models"),
+    "npcsdk.backends.server_chat": (SEAM, "npcsdk.actions"),
     "npcsdk.models": (),
     "npcsdk.wire": (),
     "npcsdk.dialogue": (
@@ -45,6 +51,7 @@ PURE = ("npcsdk.errors", "npcsdk.events", "npcsdk.conditions")
 # Runtimes and stores are adapters: nobody but their registry's string names them.
 ADAPTERS = (
     "npcsdk.backends.onnx_genai",
+    "npcsdk.backends.openai_compat",
     "npcsdk.memory.index",
     "npcsdk.memory.embed",
     "npcsdk.models.download",
@@ -63,8 +70,8 @@ OWNERS = {
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
     "jinja2": ("npcsdk.prompt.templates.jinja_render",),
+    "httpx": ("npcsdk.backends.http_stream",),
     "huggingface_hub": ("npcsdk.models.download",),
-    "tqdm": ("npcsdk.models.download",),
     "typer": ("npcsdk.cli",),
     "rich": ("npcsdk.cli",),
 }

@@ -11,6 +11,7 @@ import npcsdk
 from npcsdk.cli.actions import actions
 from npcsdk.cli.check import check
 from npcsdk.cli.init import init
+from npcsdk.cli.models import models
 from npcsdk.cli.play import play
 from npcsdk.cli.say import say
 from npcsdk.cli.serve import serve
@@ -30,6 +31,7 @@ app.command()(serve)
 app.command()(check)
 app.command()(actions)
 app.command()(init)
+app.add_typer(models, name="models")
 
 
 @app.command()

@@ -16,7 +16,10 @@ WorldOption: TypeAlias = Annotated[
 ModelOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="MODEL", help="A catalogue name or a folder. Left out: the embedded model."
+        "--model",
+        metavar="MODEL",
+        help="A catalogue name, a folder, a .gguf file or a server's URL; see `npcsdk models`. Left out: the "
+        "embedded model.",
     ),
 ]
 MemoryOption: TypeAlias = Annotated[

@@ -22,7 +22,7 @@ from npcsdk.models.catalog import CATALOG, EMBEDDED, FAMILIES, CatalogEntry
 from npcsdk.models.gguf import read_gguf
 from npcsdk.models.places import models_folder
 
-__all__ = ["Found", "identify", "identify_path"]
+__all__ = ["Found", "formats_of", "identify", "identify_path"]
 
 _GENAI = "genai_config.json"
 _OURS = "npcsdk.json"
@@ -320,7 +320,7 @@ def _server(url: str) -> Found:
 
 
 def _spoken(found: Found, family: str, folder: Path) -> Found:
-    prompt_format, tool_format, why = _formats(family, found.chat_template)
+    prompt_format, tool_format, why = formats_of(family, found.chat_template)
     ours = _ours(folder / _OURS)
     if ours:
         why = f"{_OURS} says {', '.join(f'{key} {value}' for key, value in ours.items())}"
@@ -343,8 +343,9 @@ def _spoken(found: Found, family: str, folder: Path) -> Found:
     )
 
 
-def _formats(family: str, chat_template: str) -> tuple[str, str, str]:
-    """Prompt format, tool format, and the evidence."""
+def formats_of(family: str, chat_template: str) -> tuple[str, str, str]:
+    """How a model of a family, or with a chat template, is spoken to: prompt format ("" where nothing says), tool
+    format, and the evidence."""
     if "<start_of_turn>" in chat_template:
         return "gemma", "gemma", "its chat template is Gemma's"
     if "<extra_id_0>" in chat_template and "<extra_id_1>" in chat_template:
