@@ -15,6 +15,8 @@ from npcsdk.prompt.templates.base import ChatMessage, Template
 __all__ = ["ChatMessage", "Template", "load_template", "template_for"]
 
 _TEMPLATES = {
+    "chat": "npcsdk.prompt.templates.chat",
+    "chat": "npcsdk.prompt.templates.chat",
     "completion": "npcsdk.prompt.templates.completion",
     "gemma": "npcsdk.prompt.templates.gemma",
     "jinja": "npcsdk.prompt.templates.jinja_chat",
