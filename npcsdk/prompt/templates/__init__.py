@@ -16,7 +16,6 @@ __all__ = ["ChatMessage", "Template", "load_template", "template_for"]
 
 _TEMPLATES = {
     "chat": "npcsdk.prompt.templates.chat",
-    "chat": "npcsdk.prompt.templates.chat",
     "completion": "npcsdk.prompt.templates.completion",
     "gemma": "npcsdk.prompt.templates.gemma",
     "jinja": "npcsdk.prompt.templates.jinja_chat",
