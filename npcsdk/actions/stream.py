@@ -86,8 +86,9 @@ class CallStream:
         self._state = _TEXT
         self._markers = re.compile("|".join(re.escape(marker) for marker in (opening, closing) if marker))
         self._structure = re.compile(_STRUCTURE % re.escape(opening[:1] + closing[:1]), re.DOTALL)
+        self._begins = opening[:1] + closing[:1]
         self._pending = ""  # the text being looked at; what stands before _at has been decided on
-        self._at = 0
+        self._at: int = 0
         self._base = 0  # raw position of the beginning of _pending
         self._space: list[str] = []  # white space that is spoken only if speech follows
         self._called = False  # a call stood since the last spoken character
@@ -192,25 +193,29 @@ class CallStream:
                     self._string_ended(index + 1, parts)
             elif character == '"':
                 self._quoted = self._depth > 0
-            elif (marker := self._marker_at(index)) is None:
-                self._keep_body(index)
-                return False  # perhaps a marker: wait for more
-            elif marker == self._opening:  # once more: what stands before it is no call
-                self._keep_body(index)
-                if "".join(self._body).strip():
-                    self._call_over(index, parts)
-                    self._open_body(index)
-                self._at = index + len(marker)
-                self._body = []
-                return True
-            elif marker:
-                self._end_body(index, parts)
+            elif character in self._begins and (marker := self._marker_at(index)) != "":
+                if marker is None:
+                    self._keep_body(index)
+                    return False  # perhaps a marker: wait for more
+                if marker == self._opening:  # once more: what stands before it is no call
+                    self._keep_body(index)
+                    if "".join(self._body).strip():
+                        self._call_over(index, parts)
+                        self._open_body(index)
+                    self._at = index + len(marker)
+                    self._body = []
+                else:
+                    self._end_body(index, parts)
                 return True
             elif character in "{[":
-                self._opened(character, index)
+                if self._depth <= self._listed:
+                    self._opened(character, index)
                 self._depth += 1
-            elif character in "}]" and self._closed(index + 1, parts):
-                return True
+            elif character in "}]":
+                if self._depth > 2:  # too deep inside to end a call
+                    self._depth -= 1
+                elif self._closed(index + 1, parts):
+                    return True
         self._keep_body(len(pending))
         return False
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -24,6 +24,8 @@ from npcsdk.errors import BackendError, ModelError
 __all__ = ["Guidance", "Guide", "grammar"]
 
 _CACHED = 16
+_LONG = 8
+"""A list of more names than this is worth sharing."""
 # The spelling that models were trained on, and no room for a model to wander off in white space.
 _JSON_STYLE: dict[str, Any] = {
     "whitespace_flexible": False,
@@ -166,11 +168,12 @@ def grammar(constraint: Constraint, token_id: Any = None) -> str:
 
 def _calls_schema(constraint: Constraint) -> dict[str, Any]:
     key = constraint.arguments_key
+    shared = _Definitions()
     calls: dict[str, Any] = {
         "anyOf": [
             {
                 "type": "object",
-                "properties": {"name": {"const": name}, key: {"type": "object", **arguments}},
+                "properties": {"name": {"const": name}, key: {"type": "object", **shared.moved(arguments)}},
                 "required": ["name", key],
                 "additionalProperties": False,
             }
@@ -179,7 +182,51 @@ def _calls_schema(constraint: Constraint) -> dict[str, Any]:
     }
     if constraint.listed:
         calls = {"type": "array", "items": calls, "minItems": 1, "maxItems": constraint.max_calls}
-    return {**calls, "x-guidance": _JSON_STYLE}
+    return {**calls, "$defs": shared.all, "x-guidance": _JSON_STYLE}
+
+
+class _Definitions:
+    """What schemas share, moved to where a reference finds it once they are parts of a larger schema.
+
+    Besides their own definitions these are long lists of names: with many actions that aim at the same targets
+    each list is compiled once.
+    """
+
+    def __init__(self) -> None:
+        self.all: dict[str, Any] = {}
+        self._lists: dict[tuple[str, ...], str] = {}
+
+    def moved(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        own: dict[str, str] = {}
+        for name in arguments.get("$defs", {}):
+            own[f"#/$defs/{name}"] = f"d{len(self.all)}"
+            self.all[own[f"#/$defs/{name}"]] = True
+        for name, schema in arguments.get("$defs", {}).items():
+            self.all[own[f"#/$defs/{name}"]] = self._moved(schema, own)
+        return {key: self._moved(value, own) for key, value in arguments.items() if key != "$defs"}
+
+    def _moved(self, value: Any, own: Mapping[str, str]) -> Any:
+        if isinstance(value, list):
+            return [self._moved(item, own) for item in cast("list[Any]", value)]
+        if not isinstance(value, Mapping):
+            return value
+        schema = cast("Mapping[str, Any]", value)
+        names: Any = schema.get("enum")
+        if isinstance(names, list | tuple) and len(cast("list[Any]", names)) > _LONG:
+            words = cast("list[Any]", names)
+            if all(isinstance(word, str) for word in words):
+                return {"$ref": f"#/$defs/{self._list(tuple(words))}"}
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and reference in own:
+            return {**schema, "$ref": f"#/$defs/{own[reference]}"}
+        return {key: self._moved(item, own) for key, item in schema.items()}
+
+    def _list(self, words: tuple[str, ...]) -> str:
+        name = self._lists.get(words)
+        if name is None:
+            name = self._lists[words] = f"d{len(self.all)}"
+            self.all[name] = {"type": "string", "enum": list(words)}
+        return name
 
 
 def _escape(text: str) -> str:

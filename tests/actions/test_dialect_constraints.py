@@ -177,3 +177,47 @@ def test_without_actions_a_bare_call_is_illegal_too() -> None:
     assert legal("Hello.", constraint)
     assert not legal('{"name": "wave", "parameters": {}}', constraint)
     assert not legal("<|python_tag|>", constraint)
+
+
+def test_definitions_and_long_lists_that_schemas_share() -> None:
+    names = [f"target {number}" for number in range(20)]
+    parameters = {
+        "type": "object",
+        "properties": {
+            "at": {"$ref": "#/$defs/place"},
+            "others": {"type": "array", "items": {"$ref": "#/$defs/place"}, "maxItems": 2},
+            "target": {"type": "string", "enum": names},
+        },
+        "required": ["at", "target"],
+        "$defs": {
+            "place": {
+                "type": "object",
+                "properties": {"side": {"$ref": "#/$defs/side"}},
+                "required": ["side"],
+                "additionalProperties": False,
+            },
+            "side": {"enum": ["left", "right"]},
+        },
+    }
+    other = {
+        "type": "object",
+        "properties": {"side": {"$ref": "#/$defs/side"}, "target": {"type": "string", "enum": [*names]}},
+        "required": ["side", "target"],
+        "$defs": {"side": {"type": "integer", "minimum": 1, "maximum": 2}},
+    }
+    offer = make_offer(
+        [ActionDefinition(name="go", parameters=parameters), ActionDefinition(name="turn", parameters=other)],
+        {},
+    )
+    tool_format = load_format("nemotron")
+    constraint = offer.constraint(tool_format, 2)
+
+    def allowed(name: str, arguments: dict[str, Any]) -> bool:
+        return legal(tool_format.render_call(name, arguments), constraint)
+
+    assert allowed("go", {"at": {"side": "left"}, "target": "target 7"})
+    assert allowed("go", {"at": {"side": "left"}, "others": [{"side": "right"}], "target": "target 19"})
+    assert not allowed("go", {"at": {"side": 1}, "target": "target 7"})
+    assert not allowed("go", {"at": {"side": "left"}, "target": "target 20"})
+    assert allowed("turn", {"side": 2, "target": "target 0"})
+    assert not allowed("turn", {"side": "left", "target": "target 0"})
