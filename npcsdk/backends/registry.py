@@ -9,14 +9,17 @@ Backend``.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.errors import BackendError, MissingExtra, ModelError
-from npcsdk.models.identify import identify
+from npcsdk.models.identify import formats_of, identify
 from npcsdk.models.places import models_folder
 from npcsdk.models.verify import verify_genai
 
@@ -25,6 +28,7 @@ __all__ = ["BACKENDS", "ENTRY_POINT_GROUP", "backend_names", "load", "models_fol
 ENTRY_POINT_GROUP = "npcsdk.backends"
 BACKENDS: dict[str, str] = {
     "onnx_genai": "npcsdk.backends.onnx_genai:load",
+    "openai_compat": "npcsdk.backends.openai_compat:load",
     "scripted": "npcsdk.backends.scripted:load",
 }
 """Built-in backends: name -> ``module:function``."""
@@ -32,6 +36,12 @@ BACKENDS: dict[str, str] = {
 _INSTEAD = {
     "transformers": "Convert it to ONNX with python -m onnxruntime_genai.models.builder, and name the new folder. ",
 }
+_EXTRAS = {"openai_compat": "openai"}
+# A server that names its model and shows no chat template -> the model's prompt and tool format.
+_SERVED = (
+    (re.compile(r"nemotron-mini", re.IGNORECASE), ("nemotron", "nemotron")),
+    (re.compile(r"gemma.*-it\b", re.IGNORECASE), ("gemma", "gemma")),
+)
 
 
 def backend_names() -> list[str]:
@@ -61,7 +71,7 @@ def resolve(model: str | None) -> ModelSource:
             code="model_unsupported",
             hint=_INSTEAD.get(found.backend, "") + f"Backends here: {', '.join(backend_names())}.",
         )
-    return ModelSource(
+    source = ModelSource(
         name=found.name,
         backend=found.backend,
         path=found.path,
@@ -71,6 +81,29 @@ def resolve(model: str | None) -> ModelSource:
         why=found.why,
         chat_template=found.chat_template,
         tokens=found.tokens,
+    )
+    return _served(source) if found.kind == "server" else source
+
+
+def _served(source: ModelSource) -> ModelSource:
+    """A server's model, as the server describes it. It gets our own prompt where it takes one as it is and the model is
+    spoken to in a format of ours; else it is told in messages."""
+    describe = cast("Callable[[ModelSource], ModelSource]", _module(source.backend).describe)
+    source = describe(source)
+    prompt_format, tool_format, _ = formats_of("", source.chat_template)
+    if not prompt_format:
+        prompt_format, tool_format = next(
+            (formats for name, formats in _SERVED if name.search(source.name)), ("", "")
+        )
+    if source.options.get("server") == "other" or prompt_format not in ("nemotron", "gemma"):
+        return replace(source, chat_template="", why=f"{source.why}; it is told in messages")
+    return replace(
+        source,
+        prompt_format=prompt_format,
+        tool_format=tool_format,
+        chat_template="",
+        options={**source.options, "api": "completion"},
+        why=f"{source.why}; its model is spoken to as {prompt_format}",
     )
 
 
@@ -84,23 +117,9 @@ def load(source: ModelSource) -> Backend:
     """
     if source.backend == "onnx_genai":
         verify_genai(Path(source.path), source.prompt_format)
-    target = BACKENDS.get(source.backend)
-    if target is not None:
-        module_name, _, function = target.partition(":")
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise MissingExtra(
-                f"The backend {source.backend!r} needs the package {error.name!r}, which is not installed.",
-                hint=f"Install it: pip install {(error.name or '').replace('_', '-')}",
-            ) from error
-        except ImportError as error:
-            raise BackendError(
-                f"What the backend {source.backend!r} needs is installed but does not load: {error}.",
-                code="runtime_unusable",
-                hint="Install it again; on Windows it needs the Visual C++ redistributable.",
-            ) from error
-        loader = cast("Callable[[ModelSource], Backend]", getattr(module, function))
+    if source.backend in BACKENDS:
+        function = BACKENDS[source.backend].partition(":")[2]
+        loader = cast("Callable[[ModelSource], Backend]", getattr(_module(source.backend), function))
         return loader(source)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == source.backend:
@@ -110,3 +129,23 @@ def load(source: ModelSource) -> Backend:
         code="backend_unknown",
         hint=f"Backends here: {', '.join(backend_names())}.",
     )
+
+
+def _module(backend: str) -> ModuleType:
+    """The adapter of a built-in backend, brought in."""
+    name = BACKENDS[backend].partition(":")[0]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").replace("_", "-")
+        what = f'"npcsdk[{_EXTRAS[backend]}]"' if backend in _EXTRAS else package
+        raise MissingExtra(
+            f"The backend {backend!r} needs the package {error.name!r}, which is not installed.",
+            hint=f"Install it: pip install {what}",
+        ) from error
+    except ImportError as error:
+        raise BackendError(
+            f"What the backend {backend!r} needs is installed but does not load: {error}.",
+            code="runtime_unusable",
+            hint="Install it again; on Windows it needs the Visual C++ redistributable.",
+        ) from error

@@ -1,0 +1,326 @@
+"""Models behind a server with OpenAI's interface: vLLM, llama-server, LM Studio, Ollama, NIM. The owner of `httpx`.
+
+Where the server takes a prompt as it is (vLLM, llama-server) and the model is spoken to in a format that we know, it
+gets our own prompt; else it gets messages and tools, and spells them itself. A reply is not constrained to legal calls:
+they are checked when they come, as always.
+
+A request is repeated, after a pause, as long as nothing of a reply has come; after that a failure ends the turn.
+
+Options of a `ModelSource` (`describe` finds out the first three by asking the server):
+
+    server          "vllm", "llama_cpp" or "other": which parameters beyond OpenAI's it takes.
+    api             "completion" (our prompt) or "chat" (messages).
+    bos             a token that the server puts before a prompt by itself; "" where it puts none.
+    tools           "server" (default), or "words": actions are told in the system text.
+    api_key         sent as a bearer token; the environment's NPCSDK_API_KEY if absent. Never OPENAI_API_KEY, which is
+                    not for every server that somebody names.
+    timeout_s       seconds to wait for the next bytes: 60.
+    context_length  tokens of prompt and reply together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any, cast
+from urllib.parse import urldefrag
+
+from npcsdk.actions.formats import ToolFormat, load_format
+from npcsdk.backends.base import (
+    Backend,
+    Capabilities,
+    Finish,
+    FinishReason,
+    ModelSource,
+    Piece,
+    Request,
+    Usage,
+)
+from npcsdk.backends.http_stream import HttpStreams, endpoint
+from npcsdk.backends.server_chat import (
+    CallWriter,
+    Delta,
+    chat_messages,
+    estimate,
+    raw_text,
+    read_delta,
+    tools_for,
+)
+from npcsdk.backends.server_facts import describe
+from npcsdk.backends.text_stream import TextStream
+from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
+from npcsdk.prompt.templates.instructions import tool_instructions
+
+__all__ = ["describe", "load"]
+
+_OPTIONS = ("server", "api", "bos", "tools", "api_key", "timeout_s", "context_length")
+_NOT_OURS = (
+    "sampling",
+    "contexts",
+    "limits",
+)  # Options of a whole world travel together; these are the dialogue's.
+_CHOICES = {
+    "server": ("vllm", "llama_cpp", "other"),
+    "api": ("chat", "completion"),
+    "tools": ("server", "words"),
+}
+_LOOK_S = 0.02
+_SERVERS_STOPS = 4
+"""Stop strings that OpenAI's own interface takes. We look for all of them ourselves as well."""
+
+
+class ServerBackend(Backend):
+    """A model behind a server. See `load`."""
+
+    def __init__(
+        self, streams: HttpStreams, source: ModelSource, tool_format: ToolFormat, options: Mapping[str, Any]
+    ) -> None:
+        self.capabilities = Capabilities(
+            backend="openai_compat",
+            model=source.name,
+            context_length=int(options.get("context_length", source.context_length)),
+        )
+        self._streams = streams
+        self._model = source.name
+        self._format = tool_format
+        self._server = str(options.get("server", "other"))
+        self._raw = options.get("api") == "completion"
+        self._bos = str(options.get("bos", ""))
+        self._in_words = options.get("tools") == "words"
+        self._ask_count = lru_cache(maxsize=2048)(self._ask_count_uncached)
+
+    def count(self, text: str) -> int:
+        """The server's own count where it has one; else an estimate on the safe side (`server_chat.estimate`)."""
+        if not text:
+            return 0
+        counted = self._ask_count(text) if self._server != "other" else None
+        return estimate(text) if counted is None else counted
+
+    def generate(self, request: Request) -> Iterator[Piece | Finish]:
+        length = self.count(request.prompt.text)
+        window = self.capabilities.context_length
+        if length >= window:
+            raise PromptTooLong(
+                f"The prompt has {length} tokens and the model's window {window}, the reply included.",
+                hint="Shorten the persona, the lore or the history, or set the option context_length.",
+            )
+        limit = min(request.sampling.max_tokens, window - length)
+        if request.cancel or limit < 1:
+            reason: FinishReason = "cancelled" if request.cancel else "length"
+            yield Finish(reason=reason, usage=Usage(prompt_tokens=length, computed_tokens=length))
+            return
+        events: queue.SimpleQueue[bytes | NpcError | None] = queue.SimpleQueue()
+        started = time.perf_counter()
+        fetching = self._fetch(request, limit, events)
+        reply = _Reply(request.stop, CallWriter(self._format), limit)
+        first = 0.0
+        try:
+            while not reply.reason:
+                if request.cancel:
+                    reply.reason = "cancelled"
+                    break
+                try:
+                    event = events.get(timeout=_LOOK_S)
+                except queue.Empty:
+                    continue
+                first = first or time.perf_counter()
+                if isinstance(event, NpcError):
+                    raise event
+                piece = reply.finish() if event in (None, b"[DONE]") else reply.feed(read_delta(event or b""))
+                if piece is not None:
+                    yield piece
+        finally:
+            fetching.cancel()  # closes the stream, if it is still open
+        now = time.perf_counter()
+        yield Finish(
+            reason=reply.reason, usage=reply.usage(length, (first or now) - started, now - (first or now))
+        )
+
+    def close(self) -> None:
+        self._streams.close()
+
+    def _fetch(
+        self, request: Request, limit: int, events: queue.SimpleQueue[bytes | NpcError | None]
+    ) -> Future[None]:
+        def without_tools(refusal: str) -> bytes | None:
+            """The same again for a server that knows no tools, once it has said so."""
+            if self._raw or self._in_words or not request.prompt.tools or "tool" not in refusal.lower():
+                return None
+            self._in_words = True
+            return self._body(request, limit)
+
+        path = "completions" if self._raw else "chat/completions"
+        return self._streams.post(path, self._body(request, limit), events.put, without_tools)
+
+    def _body(self, request: Request, limit: int) -> bytes:
+        sampling = request.sampling
+        body: dict[str, Any] = {
+            "model": self._model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": limit,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        stops = [stop for stop in request.stop if stop]
+        if stops:
+            body["stop"] = stops if self._server != "other" else stops[:_SERVERS_STOPS]
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if self._server == "vllm":
+            body |= {"top_k": sampling.top_k or -1, "repetition_penalty": sampling.repetition_penalty}
+        elif self._server == "llama_cpp":
+            body |= {
+                "top_k": sampling.top_k,
+                "repeat_penalty": sampling.repetition_penalty,
+                "cache_prompt": True,
+            }
+        prompt = request.prompt
+        if self._raw:
+            body["prompt"] = raw_text(
+                prompt, keep=(self._format.opening, self._format.closing), bos=self._bos
+            )
+            # So that stops which are control tokens are seen as text, by the server and by us.
+            if self._server == "vllm":
+                body |= {"skip_special_tokens": False, "add_special_tokens": False}
+            elif self._server == "llama_cpp":
+                body["preserved_tokens"] = stops
+        else:
+            body["messages"] = chat_messages(prompt.messages, self._format, structured=not self._in_words)
+            if prompt.tools and self._in_words:
+                self._tell(body["messages"], tool_instructions(self._format, prompt.tools))
+            elif prompt.tools:
+                body["tools"] = tools_for(prompt.tools)
+        return json.dumps(body).encode()
+
+    def _tell(self, messages: list[dict[str, Any]], told: str) -> None:
+        if messages and messages[0]["role"] == "system":
+            messages[0]["content"] = f"{messages[0]['content']}\n\n{told}"
+        else:
+            messages.insert(0, {"role": "system", "content": told})
+
+    def _ask_count_uncached(self, text: str) -> int | None:
+        if self._server == "vllm":
+            body: dict[str, Any] = {"model": self._model, "prompt": text, "add_special_tokens": False}
+        else:
+            body = {"content": text, "add_special": False, "parse_special": False}
+        try:
+            tokens = self._streams.ask("POST", endpoint(self._streams.url, "/tokenize"), body).get("tokens")
+        except NpcError:
+            return None
+        return len(cast("list[Any]", tokens)) if isinstance(tokens, list) else None
+
+
+class _Reply:
+    """What has come of one reply."""
+
+    def __init__(self, stops: tuple[str, ...], calls: CallWriter, limit: int) -> None:
+        self.reason: Any = ""
+        self._stream = TextStream(stops)
+        self._calls = calls
+        self._limit = limit
+        self._told: Mapping[str, Any] = {}
+        self._finish = ""
+        self._deltas = 0
+        self._half = ""
+
+    def feed(self, delta: Delta) -> Piece | None:
+        text = delta.text
+        for call in delta.calls:
+            text += self._calls.feed(call)
+        if delta.finish:
+            self._finish = delta.finish
+            text += self._calls.finish()
+        self._told = delta.usage or self._told
+        if not text:
+            return None
+        if self._deltas >= self._limit:  # A server that minds no limit; a delta is one token or more.
+            return self._end("length")
+        self._deltas += 1
+        text, self._half = _whole(self._half + text)
+        piece = self._stream.push(0, text.encode()) if text else None
+        if self._stream.stopped:
+            self.reason = "stop"
+        return None if piece is None else Piece(piece.text)
+
+    def finish(self) -> Piece | None:
+        """The stream has ended.
+
+        Raises:
+            BackendError: ``server_stopped``: before the reply had.
+        """
+        if not self._finish:
+            raise BackendError(
+                "The server closed the connection in the middle of a reply.",
+                code="server_stopped",
+                hint="The turn is lost; see whether the server is still running.",
+            )
+        return self._end("length" if self._finish == "length" else "stop")
+
+    def _end(self, reason: str) -> Piece | None:
+        self.reason = reason
+        piece = self._stream.finish()
+        return None if piece is None else Piece(piece.text)
+
+    def usage(self, prompt: int, prefill: float, decode: float) -> Usage:
+        told = self._told
+        details: Any = told.get("prompt_tokens_details")
+        prompt = _number(told.get("prompt_tokens"), prompt)
+        cached = min(_number(details.get("cached_tokens") if isinstance(details, dict) else 0, 0), prompt)  # pyright: ignore
+        return Usage(
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            computed_tokens=prompt - cached,
+            generated_tokens=_number(told.get("completion_tokens"), self._deltas),
+            prefill_s=prefill,
+            decode_s=decode,
+        )
+
+
+def _number(value: Any, other: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else other
+
+
+def _whole(text: str) -> tuple[str, str]:
+    """Whole code points, and a half pair at the end that the next delta may complete."""
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    text = text.removesuffix(half)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
+
+
+def load(source: ModelSource) -> Backend:
+    """Be ready to speak with a server; nothing is asked of it yet.
+
+    Raises:
+        ModelError: ``option_unknown`` or ``option_invalid``.
+    """
+    options = source.options
+    for name, value in options.items():
+        if name in _NOT_OURS:
+            continue
+        if name not in _OPTIONS:
+            raise ModelError(
+                f"The backend openai_compat has no option {name!r}.",
+                code="option_unknown",
+                hint=f"Its options: {', '.join(_OPTIONS)}.",
+            )
+        if name in ("timeout_s", "context_length"):
+            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        else:
+            good = isinstance(value, str) and value in _CHOICES.get(name, (value,))
+        if not good:
+            raise ModelError(
+                f"The option {name!r} cannot be {value if name != 'api_key' else '...'!r}.",
+                code="option_invalid",
+                hint="timeout_s and context_length are numbers above zero; server, api and tools one of: "
+                + "; ".join(", ".join(names) for names in _CHOICES.values())
+                + ".",
+            )
+    key = str(options.get("api_key") or os.environ.get("NPCSDK_API_KEY", ""))
+    streams = HttpStreams(urldefrag(source.path)[0], key=key, timeout_s=float(options.get("timeout_s", 60.0)))
+    return ServerBackend(streams, source, load_format(source.tool_format), options)
