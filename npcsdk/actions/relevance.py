@@ -73,7 +73,7 @@ _NAME, _DESCRIPTION, _VALUE = 3.0, 1.0, 1.5
 _ALIKE_WEIGHT: Final = 0.7
 _KEPT: Final = 0.6
 _AT_ONCE: Final = 3
-_NEAR_BEST: Final = 0.6
+_NEAR_BEST: Final = 0.5
 
 
 def _stem(word: str) -> str:
