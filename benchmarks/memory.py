@@ -97,10 +97,10 @@ def _big(setting: Setting, folder: Path) -> Iterator[Row]:
     memory.close()
 
     memory = Memory.open(folder, lore)
-    reading = timed(lambda: memory._shelf("mira"))
+    reading = timed(lambda: memory._recaller.shelf("mira"))
     memory.save("slot")
     memory.indexed(900)
-    shelf, index, embedder = memory._shelves["mira"], memory._follower.index, memory._embedder
+    shelf, index, embedder = memory._recaller.shelf("mira"), memory._follower.index, memory._embedder
     assert index is not None
     words = sqlite3.connect(":memory:")
     words.execute("CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = 'porter unicode61')")

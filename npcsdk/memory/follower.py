@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from npcsdk.errors import MemoryStoreError
@@ -24,7 +24,7 @@ _ATTEMPTS = 3
 class Follower:
     """Opens the index when there is something to index, repairs it, then adds what the journal gets.
 
-    ``opens`` makes the index; ``indexed(position)`` is called when all records up to there are in it.
+    ``opens`` makes the index. `start` begins.
     A failing index is begun again; after three failures in a row it is left alone until the next start.
     """
 
@@ -34,22 +34,26 @@ class Follower:
         embedder: Embedder,
         opens: Callable[[], VectorIndex],
         *,
-        indexed: Callable[[int], None],
         warn: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._embedder = embedder
         self._opens = opens
-        self._indexed = indexed
+        self._indexed: Callable[[int], None] = lambda position: None
         self._warn = warn
         self._index: VectorIndex | None = None
         self._changed = threading.Condition()
         self._done = 0  # everything up to this position is in the index
         self._broken = False
         self._index_failed = False
+        self._suspects: set[str] = set()  # npcs of whom records were removed from the journal
         self._hurry = 0  # how many wait for the index to hold everything
         self._deadline: float | None = None  # set by close: when to stop, drained or not
         self._thread = threading.Thread(target=self._run, name="npcsdk-memory-index", daemon=True)
+
+    def start(self, indexed: Callable[[int], None]) -> None:
+        """Begins to follow; ``indexed(position)`` is called when all records up to there are in the index."""
+        self._indexed = indexed
         self._thread.start()
 
     @property
@@ -75,6 +79,21 @@ class Follower:
                 self._index_failed = True
                 self._changed.notify_all()
 
+    def removed(self, npcs: Iterable[str]) -> None:
+        """Records of ``npcs`` have left the journal: their vectors follow."""
+        with self._changed:
+            self._suspects.update(npcs)
+            self._changed.notify_all()
+
+    def rebuild(self, timeout: float) -> bool:
+        """The index is begun again; whether nothing is left of the old one before ``timeout`` seconds are over."""
+        with self._changed:
+            self._index_failed = True
+            self._done = 0
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._index_failed or self._broken, timeout)
+            return not self._index_failed and not self._broken
+
     def wait(self, timeout: float) -> bool:
         """Waits until the index holds all that the journal holds now. False: it does not, or never will."""
         target = self._journal.last
@@ -82,10 +101,10 @@ class Follower:
             self._hurry += 1
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: self._done >= target or self._broken, timeout)
+                self._changed.wait_for(lambda: self._settled(target) or self._broken, timeout)
             finally:
                 self._hurry -= 1
-            return self._done >= target
+            return self._settled(target)
 
     def close(self, drain: float) -> None:
         """Stops, after following to the end of the journal if that takes no longer than ``drain`` seconds."""
@@ -93,6 +112,9 @@ class Follower:
             self._deadline = time.monotonic() + drain
             self._changed.notify_all()
         self._thread.join()
+
+    def _settled(self, target: int) -> bool:
+        return self._done >= target and not self._suspects and not self._index_failed
 
     # -- the thread
 
@@ -106,8 +128,12 @@ class Follower:
                     self._index = self._opens()
                     self._repair(self._index)
                 elif self._index_failed:
-                    self._index_failed = False
                     self._index.reset()
+                    with self._changed:
+                        self._index_failed = False
+                        self._changed.notify_all()
+                    self._repair(self._index)
+                elif self._suspects:
                     self._repair(self._index)
                 else:
                     self._follow(self._index)
@@ -137,17 +163,27 @@ class Follower:
                 self._changed.wait_for(lambda: self._hurry or self._something_to_do() == "now", _LINGER)
             if self._deadline is None:
                 return True
-            return self._journal.last > self._done and time.monotonic() < self._deadline
+            return (
+                self._journal.last > self._done or bool(self._suspects)
+            ) and time.monotonic() < self._deadline
 
     def _something_to_do(self) -> Literal["", "soon", "now"]:
-        if self._index_failed or self._deadline is not None or self._journal.last - self._done >= _BATCH:
+        if (
+            self._index_failed
+            or self._suspects
+            or self._deadline is not None
+            or self._journal.last - self._done >= _BATCH
+        ):
             return "now"
         return "soon" if self._journal.last > self._done else ""
 
     def _repair(self, index: VectorIndex) -> None:
         """Makes the index hold exactly the journal's records, by comparing counts and, where they differ, ids."""
+        with self._changed:
+            suspects = set(self._suspects)
         upto = self._journal.last
-        for npc, count in self._journal.counts(upto=upto).items():
+        counts = dict.fromkeys(suspects, 0) | self._journal.counts(upto=upto)
+        for npc, count in counts.items():
             if index.count(npc) == count:
                 continue
             wanted = self._journal.positions(npc, upto=upto)
@@ -160,6 +196,8 @@ class Follower:
                 records = self._journal.read(missing[start : start + _BATCH])
                 if not self._add(index, npc, list(records.values())):
                     return
+        with self._changed:
+            self._suspects -= suspects
         self._advance(upto)
 
     def _follow(self, index: VectorIndex) -> None:

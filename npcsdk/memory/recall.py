@@ -14,69 +14,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, cast
 
 from npcsdk.errors import MemoryStoreError
+from npcsdk.memory import savegame
+from npcsdk.memory.experience import (
+    Experience,
+    Fact,
+    Passage,
+    entry_of,
+    fact_entry,
+    timeline_of,
+    value_entries,
+)
+from npcsdk.memory.files import read_file, write_file
 from npcsdk.memory.follower import Follower
-from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal, Record
+from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.lore import LoreLike, LoreShelf
-from npcsdk.memory.query import Query
-from npcsdk.memory.registry import Vectors, make_embedder, make_index
-from npcsdk.memory.scoring import Hit, Weights, pick, rank
-from npcsdk.memory.shelf import Shelf
-from npcsdk.memory.text import spelled, terms
+from npcsdk.memory.recaller import Recaller
+from npcsdk.memory.records import VALUE
+from npcsdk.memory.registry import make_embedder, make_index
+from npcsdk.memory.scoring import Weights
 
-__all__ = ["Experience", "LoreLike", "Memory", "Passage"]
+__all__ = ["Experience", "Fact", "LoreLike", "Memory", "Passage"]
 
 _log = logging.getLogger("npcsdk.memory")
 
-_FETCH = 24  # vectors asked of the index at first; more only while they still match
-_FETCH_MOST = 768
-_WORDS = 12  # candidates taken by words from each side
-_PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
 _DRAIN = 5.0  # seconds that close gives the index; the rest is done at the next start
-_SHELVED = 400_000  # records held in memory over all npcs; the longest unused npc is put away first
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Something recalled: its id, text, where it is from, how well it fits (about 1 is best) and why."""
-
-    id: str
-    text: str
-    source: str
-    score: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experience:
-    """One thing that ``npc`` experienced with ``interlocutor`` ("" for nobody in particular).
-
-    ``at`` is game time in seconds, ``importance`` lies between 0 and 1. ``timeline``, where given, is
-    `Memory.timeline` as it was when the experience began: should a saved game have been loaded since, the
-    experience is refused.
-    """
-
-    npc: str
-    interlocutor: str
-    kind: Literal["turn", "event", "note"]
-    text: str
-    origin: Literal["player", "npc", "game"]
-    turn: str = ""
-    conversation: str = ""
-    at: float = 0.0
-    place: str = ""
-    importance: float = 0.5
-    timeline: int | None = None
 
 
 class Memory:
@@ -93,23 +59,17 @@ class Memory:
         weights: Weights,
     ) -> None:
         self._journal = journal
-        self._weights = weights
-        self._embedder = make_embedder(embedder)
-        self._lore = LoreShelf(lore, self._embedder)
-        self._lock = threading.Lock()
-        self._reading = threading.Lock()  # one npc's records are read at a time; taken before the other lock
-        self._shelves: OrderedDict[str, Shelf] = OrderedDict()
-        self._asker = ThreadPoolExecutor(1, thread_name_prefix="npcsdk-memory-query")
-        self._asked: Future[list[tuple[int, float]]] | None = None
+        self._embedder = made = make_embedder(embedder)
         self._follower = Follower(
             journal,
-            self._embedder,
-            lambda: make_index(
-                index, directory, journal=journal.id, embedder=self._embedder, warn=_log.warning
-            ),
-            indexed=self._settle,
+            made,
+            lambda: make_index(index, directory, journal=journal.id, embedder=made, warn=_log.warning),
             warn=_log.warning,
         )
+        self._recaller = Recaller(journal, LoreShelf(lore, made), made, self._follower, weights)
+        self._follower.start(self._recaller.settle)
+        self._lock = threading.Lock()
+        self._values: dict[tuple[int, str, str], dict[str, float]] = {}
 
     @classmethod
     def open(
@@ -147,7 +107,12 @@ class Memory:
     def remember(self, *experiences: Experience) -> None:
         """Writes experiences, all or none; on disk when this returns. The vector index follows later."""
         if experiences:
-            self._append([_entry(experience) for experience in experiences], _timeline_of(experiences))
+            self._append([entry_of(experience) for experience in experiences], timeline_of(experiences))
+
+    def learn(self, *facts: Fact) -> None:
+        """Writes facts, all or none. For recall each replaces what was known of its subject's attribute."""
+        if facts:
+            self._append([fact_entry(fact) for fact in facts], timeline_of(facts))
 
     def append_turn(
         self,
@@ -157,23 +122,57 @@ class Memory:
         turn: Mapping[str, Any],
         *,
         experiences: Sequence[Experience] = (),
+        values: Mapping[str, float] | None = None,
         timeline: int | None = None,
     ) -> None:
-        """Writes a whole turn (JSON-able) for `history`, and with it, in one commit, what was experienced."""
+        """Writes a whole turn (JSON-able) for `history`, and with it, in one commit, what was experienced.
+
+        ``values`` are set by the same commit, see `set_value`.
+        """
+        at = max((experience.at for experience in experiences), default=0.0)
         transcript = Entry(
             npc=npc,
             interlocutor=interlocutor,
             conversation=conversation,
             kind=TRANSCRIPT,
             origin="npc",
-            at=max((experience.at for experience in experiences), default=0.0),
+            at=at,
             data=turn,
         )
         if timeline is None:
-            timeline = _timeline_of(experiences)
-        self._append([transcript, *map(_entry, experiences)], timeline)
+            timeline = timeline_of(experiences)
+        set_now = value_entries(npc, interlocutor, values or {}, at)
+        self._append([transcript, *set_now, *map(entry_of, experiences)], timeline)
+
+    def set_value(
+        self,
+        npc: str,
+        interlocutor: str,
+        name: str,
+        value: float,
+        *,
+        at: float = 0.0,
+        timeline: int | None = None,
+    ) -> None:
+        """Sets a number that ``npc`` has for ``interlocutor``: trust, mood, a relationship.
+
+        It belongs to the timeline: loading a saved game brings back what it was then.
+        """
+        self._append(value_entries(npc, interlocutor, {name: value}, at), timeline)
 
     # -- reading
+
+    def values(self, npc: str, interlocutor: str) -> dict[str, float]:
+        """The numbers that ``npc`` has for ``interlocutor`` now, by name."""
+        key = self._journal.timeline, npc, interlocutor
+        with self._lock:
+            known = self._values.get(key)
+            if known is None:
+                found: dict[str, float] = {}
+                for record in self._journal.values(npc, interlocutor):
+                    found.update(cast("Mapping[str, float]", record.data or {}))
+                known = self._values[key] = found
+            return dict(known)
 
     def history(self, conversation: str) -> list[dict[str, Any]]:
         """The turns of a conversation as `append_turn` got them, oldest first, on this timeline only."""
@@ -195,24 +194,17 @@ class Memory:
         ``now`` is game time (the newest that was remembered, by default). ``without_turns`` names turns
         whose memories are not wanted because the prompt holds them already. Nothing that fits: [].
         """
-        if not terms(query):
-            return []
-        vector = self._embedder.embed([query])[0]
-        shelf = self._shelf(npc)
-        with self._lock:
-            mask = shelf.visible(self._journal.view, interlocutor, without_turns)
-        asking = self._ask_index(npc, vector, shelf, mask, wanted=3 * limit)
-        with self._lock:  # while the index looks for itself
-            asked = Query.of(query, (self._lore.words, shelf.words))
-            similar = shelf.similar_fresh(vector, self._embedder)
-            met = asked.scores(shelf.words, len(mask))
-        candidates = self._lore.candidates(asked, vector, tags, _WORDS)
-        similar.update(self._answer(asking))
-        with self._lock:
-            candidates += shelf.candidates(met, similar, mask, _WORDS, now)
-        return self._chosen(asked, rank(candidates, self._weights)[: 3 * limit + 3], limit)
+        return self._recaller.recall(
+            query,
+            npc=npc,
+            interlocutor=interlocutor,
+            tags=tags,
+            limit=limit,
+            now=now,
+            without_turns=without_turns,
+        )
 
-    # -- timelines
+    # -- timelines and saved games
 
     @property
     def timeline(self) -> int:
@@ -231,6 +223,41 @@ class Memory:
         """The names of the saved moments, sorted."""
         return self._journal.slots()
 
+    def delete_slot(self, slot: str) -> None:
+        """Forgets the name of a saved moment. What only it could reach stays until `collect`."""
+        self._journal.delete_slot(slot)
+
+    def export_slot(self, slot: str, file: Path) -> int:
+        """Writes all that a saved moment remembers into one file, to ship inside the game's save.
+
+        A file that exists is replaced, whole or not at all. Returns the number of records.
+
+        Raises MemoryStoreError ``slot_unknown`` or ``save_unwritable``.
+        """
+        records = self._journal.slot_records(slot)
+        write_file(file, savegame.encode(slot, records))
+        return len(records)
+
+    def import_slot(self, file: Path, slot: str | None = None) -> str:
+        """Takes in a file of `export_slot`, also from another machine, and returns the name to `load`.
+
+        ``slot`` is the name it gets; by default the one it had. The same file again costs nothing.
+
+        Raises MemoryStoreError ``save_unreadable``, ``save_foreign``, ``save_newer`` or ``save_damaged``.
+        """
+        saved = savegame.decode(read_file(file))
+        name = saved.slot if slot is None else slot
+        self._journal.graft(saved, name)
+        self._recaller.put_away()
+        self._follower.wake()
+        return name
+
+    def collect(self) -> int:
+        """Removes what neither the present nor a saved moment can reach; how many records."""
+        removed = self._journal.collect()
+        self._follower.removed(removed)
+        return sum(removed.values())
+
     # -- care
 
     def warm(self, npc: str) -> None:
@@ -238,7 +265,7 @@ class Memory:
 
         def read() -> None:
             with contextlib.suppress(MemoryStoreError):  # its first turn will say what is wrong
-                self._shelf(npc)
+                self._recaller.shelf(npc)
 
         threading.Thread(target=read, name="npcsdk-memory-warm", daemon=True).start()
 
@@ -249,7 +276,7 @@ class Memory:
     def close(self) -> None:
         """Lets the index catch up (a few seconds at most) and the folder go. May be called again."""
         self._follower.close(_DRAIN)
-        self._asker.shutdown(wait=False, cancel_futures=True)
+        self._recaller.close()
         self._journal.close()
 
     def __enter__(self) -> Memory:
@@ -261,141 +288,9 @@ class Memory:
     # -- inside
 
     def _append(self, entries: Sequence[Entry], timeline: int | None) -> None:
-        # One lock for journal and shelves: shelves take records in the journal's order.
+        self._recaller.write(lambda: self._journal.append(entries, timeline=timeline))
         with self._lock:
-            for record in self._journal.append(entries, timeline=timeline):
-                shelf = self._shelves.get(record.npc)
-                if shelf is not None and record.kind != TRANSCRIPT:
-                    shelf.add([record])
+            for entry in entries:
+                if entry.kind == VALUE:
+                    self._values.pop((self._journal.timeline, entry.npc, entry.interlocutor), None)
         self._follower.wake()
-
-    def _shelf(self, npc: str) -> Shelf:
-        shelf = self._held(npc)
-        if shelf is None:
-            with self._reading:
-                shelf = self._held(npc)  # perhaps somebody else has read it meanwhile
-                if shelf is None:
-                    shelf = self._read_in(npc)
-        return shelf
-
-    def _held(self, npc: str) -> Shelf | None:
-        with self._lock:
-            shelf = self._shelves.get(npc)
-            if shelf is not None:
-                self._shelves.move_to_end(npc)
-            return shelf
-
-    def _read_in(self, npc: str) -> Shelf:
-        # Some tenths of a second for ten thousand records: writes and other npcs' turns go on meanwhile.
-        shelf = Shelf(self._embedder.dimensions)
-        shelf.add(self._journal.of_npc(npc))
-        with self._lock:
-            shelf.add(self._journal.of_npc(npc, after=shelf.last))
-            shelf.settle(self._follower.done)
-            self._shelves[npc] = shelf
-            held = sum(len(each) for each in self._shelves.values())
-            while held > _SHELVED and len(self._shelves) > 1:
-                held -= len(self._shelves.popitem(last=False)[1])
-        return shelf
-
-    def _settle(self, position: int) -> None:
-        """The follower's word that the index holds everything up to ``position``."""
-        with self._lock:
-            for shelf in self._shelves.values():
-                shelf.settle(position)
-
-    def _ask_index(
-        self, npc: str, vector: Vectors, shelf: Shelf, mask: npt.NDArray[np.bool_], *, wanted: int
-    ) -> Future[list[tuple[int, float]]] | None:
-        """Asks the index, on a thread of its own so that a slow one costs a turn no more than `_PATIENCE`."""
-        index = self._follower.index
-        if index is None or not vector.any() or not len(shelf):
-            return None
-        if self._asked is not None and not self._asked.done():
-            return None  # still busy with an earlier question: the turn goes by words
-
-        def ask() -> list[tuple[int, float]]:
-            limit = _FETCH
-            while True:
-                found = index.query(npc, vector, limit)
-                # Others' memories and other timelines' lie in the same collection: fetched and passed over.
-                matching = [position for position, cosine in found if cosine >= self._weights.min_cosine]
-                if len(matching) < limit or limit >= _FETCH_MOST:
-                    return found
-                with self._lock:
-                    seen = shelf.count(matching, mask)
-                if seen >= wanted:
-                    return found
-                limit *= 4
-
-        try:
-            self._asked = self._asker.submit(ask)
-        except RuntimeError:  # closed meanwhile; the journal will say so
-            return None
-        return self._asked
-
-    def _answer(self, asking: Future[list[tuple[int, float]]] | None) -> dict[int, float]:
-        """Position → cosine; nothing from an index that is slow or fails."""
-        if asking is None:
-            return {}
-        try:
-            return dict(asking.result(_PATIENCE))
-        except (TimeoutError, CancelledError):
-            return {}
-        except MemoryStoreError as error:
-            self._follower.report(error)
-            return {}
-
-    def _chosen(self, asked: Query, hits: Sequence[Hit], limit: int) -> list[Passage]:
-        """Reads the texts of the best hits, and of these picks the ones that add something."""
-        records = self._journal.read([hit.candidate.key for hit in hits if hit.candidate.key >= 0])
-        read: list[Hit] = []
-        for hit in hits:
-            held = hit.candidate.terms
-            if hit.candidate.key >= 0:
-                record = records.get(hit.candidate.key)
-                if record is None:
-                    continue
-                held = frozenset(terms(record.text))
-                said = record.kind == "turn" and record.origin == "player"
-                if said and held <= asked.terms.union(terms(f"{record.npc} {record.interlocutor}")):
-                    continue  # the same was said before: no news
-            read.append(Hit(replace(hit.candidate, terms=held, words=asked.found_in(held)), hit.score))
-        return [
-            self._passage(hit, records.get(hit.candidate.key)) for hit in pick(read, self._weights, limit)
-        ]
-
-    def _passage(self, hit: Hit, record: Record | None) -> Passage:
-        if record is not None:
-            found, text, source = f"memory:{record.seq}", record.text, f"memory/{record.kind}"
-            read = text
-        else:
-            lore = self._lore.passages[self._lore.key(hit.candidate.key)]
-            found, text, source = lore.id, lore.text, lore.source
-            read = f"{lore.title}\n{text}"
-        # People read words, not stems.
-        spelling = spelled(read)
-        words = tuple(spelling[term] for term in hit.candidate.words)
-        shown = Hit(replace(hit.candidate, words=words), hit.score)
-        return Passage(found, text, source, hit.score, shown.reason(self._weights))
-
-
-def _entry(experience: Experience) -> Entry:
-    return Entry(
-        npc=experience.npc,
-        interlocutor=experience.interlocutor,
-        kind=experience.kind,
-        origin=experience.origin,
-        text=experience.text,
-        turn=experience.turn,
-        conversation=experience.conversation,
-        at=experience.at,
-        place=experience.place,
-        importance=experience.importance,
-    )
-
-
-def _timeline_of(experiences: Sequence[Experience]) -> int | None:
-    """The timeline that experiences name; the oldest, which is refused first, where they differ."""
-    named = [experience.timeline for experience in experiences if experience.timeline is not None]
-    return min(named, default=None)

@@ -7,10 +7,10 @@ parent's fork, and so on. So loading a slot costs one row, however long the jour
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["NO_LIMIT", "Fork", "View", "view_of"]
+__all__ = ["NO_LIMIT", "Fork", "View", "reach", "view_of"]
 
 NO_LIMIT = 2**62
 """The limit of the timeline that is being written: all of its records are seen."""
@@ -36,10 +36,13 @@ class View:
         return position <= self.limits.get(timeline, -1)
 
 
-def view_of(timeline: int, forks: Mapping[int, Fork]) -> View:
-    """The view of ``timeline``; ``forks`` has an entry for every timeline but the first."""
-    limits = {timeline: NO_LIMIT}
-    limit = NO_LIMIT
+def view_of(timeline: int, forks: Mapping[int, Fork], *, upto: int = NO_LIMIT) -> View:
+    """The view of ``timeline``, of the moment ``upto`` if given.
+
+    ``forks`` has an entry for every timeline that was forked from another.
+    """
+    limits = {timeline: upto}
+    limit = upto
     current = timeline
     while (fork := forks.get(current)) is not None:
         # An ancestor is never seen further than its descendant saw it.
@@ -47,3 +50,12 @@ def view_of(timeline: int, forks: Mapping[int, Fork]) -> View:
         limits[fork.parent] = limit
         current = fork.parent
     return View(timeline=timeline, limits=limits)
+
+
+def reach(views: Iterable[View]) -> dict[int, int]:
+    """For each timeline that any of ``views`` can see, the last position that one of them sees."""
+    reached: dict[int, int] = {}
+    for view in views:
+        for timeline, limit in view.limits.items():
+            reached[timeline] = max(limit, reached.get(timeline, -1))
+    return reached

@@ -339,14 +339,14 @@ def test_after_kill_everything_acknowledged_is_there_once_and_the_folder_is_free
 def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.append([entry("kept")])
-    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    pages = journal._store.db.execute("PRAGMA page_count").fetchone()[0]
     # SQLite's own limit raises the very error of a full disk
-    journal._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    journal._store.db.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(MemoryStoreError) as caught:
         journal.append([entry("small"), entry("x" * 100_000)])
     assert caught.value.code == "disk_full"
     assert "space" in caught.value.hint
-    journal._db.execute("PRAGMA max_page_count = 1000000")
+    journal._store.db.execute("PRAGMA max_page_count = 1000000")
     journal.append([entry("after")])
     assert visible(journal) == ["kept", "after"]
     journal.close()

@@ -1,0 +1,170 @@
+"""Saved moments in a journal: names, forks, what can still be reached, and moving them between machines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from npcsdk.errors import MemoryStoreError
+from npcsdk.memory.records import COLUMNS, INSERT, Record, check_text, record_of, row_of
+from npcsdk.memory.savegame import SavedGame
+from npcsdk.memory.store import Store
+from npcsdk.memory.timeline import Fork, View, reach, view_of
+
+__all__ = ["Slots"]
+
+_IMPORTED = "import:"
+
+
+class Slots:
+    """The timelines of a journal's database and the names in it. Its owner holds the store's lock."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._forks = {
+            int(row[0]): Fork(int(row[1]), int(row[2]))
+            for row in store.db.execute("SELECT id, parent, fork FROM timelines WHERE parent IS NOT NULL")
+        }
+        self.view: View = view_of(int(store.meta()["timeline"]), self._forks)
+        """What the timeline that is being written can see."""
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return [str(row[0]) for row in self._store.db.execute("SELECT name FROM slots ORDER BY name")]
+
+    def save(self, slot: str, position: int) -> None:
+        """Names ``position`` on the current timeline; a name that exists moves."""
+        check_text("slot", slot)
+        with self._store.transaction():
+            self._name(slot, self.view.timeline, position)
+
+    def load(self, slot: str) -> int:
+        """Forks a timeline at a named moment, goes there and returns it. One row is written."""
+        parent, position = self._point(slot)
+        # A fork of a fork that wrote nothing is a fork of its parent: loading the same slot a
+        # thousand times does not make an ancestry of a thousand.
+        while (fork := self._forks.get(parent)) is not None and not self._wrote(parent, position):
+            parent, position = fork.parent, min(position, fork.position)
+        with self._store.transaction():
+            cursor = self._store.db.execute(
+                "INSERT INTO timelines (parent, fork, real_time) VALUES (?, ?, ?)",
+                (parent, position, time.time()),
+            )
+            timeline = cursor.lastrowid or 0
+            self._store.set_meta("timeline", str(timeline))
+        self._forks[timeline] = Fork(parent, position)
+        self.view = view_of(timeline, self._forks)
+        return timeline
+
+    def delete(self, slot: str) -> None:
+        """Forgets a name; what only it could reach stays until it is collected."""
+        self._point(slot)
+        with self._store.transaction():
+            self._store.db.execute("DELETE FROM slots WHERE name = ?", (slot,))
+
+    def records(self, slot: str) -> list[Record]:
+        """Everything that a named moment remembers, the oldest first."""
+        timeline, position = self._point(slot)
+        view = view_of(timeline, self._forks, upto=position)
+        found: list[Record] = []
+        for each, limit in view.limits.items():
+            rows = self._store.db.execute(
+                f"SELECT {COLUMNS} FROM records WHERE timeline = ? AND seq <= ?", (each, limit)
+            )
+            found += map(record_of, rows)
+        return sorted(found, key=lambda record: record.seq)
+
+    def graft(self, saved: SavedGame, slot: str) -> int:
+        """Writes a saved game from elsewhere on a timeline of its own, named ``slot``; how many records.
+
+        One that is here already, unchanged, is only named.
+        """
+        check_text("slot", slot)
+        key = _IMPORTED + saved.digest
+        known = self._store.meta().get(key, "").partition(":")
+        if known[0]:
+            timeline, position = int(known[0]), int(known[2])
+            row = self._store.db.execute(
+                "SELECT count(*) FROM records WHERE timeline = ? AND seq <= ?", (timeline, position)
+            ).fetchone()
+            if int(row[0]) == len(saved.records) and self._exists(timeline):
+                with self._store.transaction():
+                    self._name(slot, timeline, position)
+                return 0
+        rows = [row_of(entry, real_time) for entry, real_time in saved.records]
+        with self._store.transaction():
+            cursor = self._store.db.execute(
+                "INSERT INTO timelines (parent, fork, real_time) VALUES (NULL, NULL, ?)", (time.time(),)
+            )
+            timeline, position = cursor.lastrowid or 0, 0
+            for row in rows:
+                position = self._store.db.execute(INSERT, (timeline, *row)).lastrowid or 0
+            self._name(slot, timeline, position)
+            self._store.set_meta(key, f"{timeline}:{position}")
+        return len(rows)
+
+    def collect(self) -> dict[str, int]:
+        """Removes the records that neither the current timeline nor a name can reach: npc → how many."""
+        views = [self.view]
+        for timeline, position in self._store.db.execute("SELECT timeline, position FROM slots"):
+            views.append(view_of(int(timeline), self._forks, upto=int(position)))
+        reached = reach(views)
+        removed: dict[str, int] = {}
+        with self._store.transaction():
+            timelines = [int(row[0]) for row in self._store.db.execute("SELECT id FROM timelines")]
+            for timeline in timelines:
+                where = (timeline, reached.get(timeline, -1))
+                for npc, count in self._store.db.execute(
+                    "SELECT npc, count(*) FROM records WHERE timeline = ? AND seq > ? GROUP BY npc", where
+                ):
+                    removed[str(npc)] = removed.get(str(npc), 0) + int(count)
+                self._store.db.execute("DELETE FROM records WHERE timeline = ? AND seq > ?", where)
+            gone = sorted(set(timelines).difference(reached), reverse=True)  # children before their parents
+            for timeline in gone:
+                self._store.db.execute("DELETE FROM timelines WHERE id = ?", (timeline,))
+            self._drop_imports(set(gone))
+        for timeline in gone:
+            self._forks.pop(timeline, None)
+        return removed
+
+    # -- inside
+
+    def _name(self, slot: str, timeline: int, position: int) -> None:
+        self._store.db.execute(
+            "INSERT INTO slots (name, timeline, position, real_time) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET timeline = excluded.timeline, "
+            "position = excluded.position, real_time = excluded.real_time",
+            (slot, timeline, position, time.time()),
+        )
+
+    def _point(self, slot: str) -> tuple[int, int]:
+        check_text("slot", slot)
+        row = self._store.db.execute(
+            "SELECT timeline, position FROM slots WHERE name = ?", (slot,)
+        ).fetchone()
+        if row is None:
+            raise MemoryStoreError(
+                f"There is no saved game named {slot!r}.",
+                hint=f"Saved: {', '.join(self.names()) or 'none'}.",
+                code="slot_unknown",
+            )
+        return int(row[0]), int(row[1])
+
+    def _exists(self, timeline: int) -> bool:
+        row = self._store.db.execute("SELECT 1 FROM timelines WHERE id = ?", (timeline,)).fetchone()
+        return row is not None
+
+    def _wrote(self, timeline: int, upto: int) -> bool:
+        fork = self._forks[timeline]
+        row = self._store.db.execute(
+            "SELECT 1 FROM records WHERE timeline = ? AND seq > ? AND seq <= ? LIMIT 1",
+            (timeline, fork.position, upto),
+        ).fetchone()
+        return row is not None
+
+    def _drop_imports(self, gone: Iterable[int]) -> None:
+        unreachable = set(gone)
+        meta: Mapping[str, str] = self._store.meta()
+        for key, value in meta.items():
+            if key.startswith(_IMPORTED) and int(value.partition(":")[0]) in unreachable:
+                self._store.db.execute("DELETE FROM meta WHERE key = ?", (key,))

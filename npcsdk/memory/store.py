@@ -1,0 +1,213 @@
+"""The journal's database: opening, schema, transactions, and SQLite's errors turned into ours."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from npcsdk.errors import MemoryStoreError
+from npcsdk.memory.owner import Ownership
+
+__all__ = ["FILE_NAME", "Store"]
+
+SCHEMA_VERSION = 2
+APPLICATION_ID = 0x6E706373  # "npcs": tells our file from any other SQLite database
+FILE_NAME = "journal.sqlite3"
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE timelines (
+    id INTEGER PRIMARY KEY, parent INTEGER REFERENCES timelines(id), fork INTEGER, real_time REAL NOT NULL
+);
+CREATE TABLE slots (
+    name TEXT PRIMARY KEY, timeline INTEGER NOT NULL REFERENCES timelines(id),
+    position INTEGER NOT NULL, real_time REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, timeline INTEGER NOT NULL REFERENCES timelines(id),
+    npc TEXT NOT NULL, interlocutor TEXT NOT NULL, conversation TEXT NOT NULL, turn TEXT NOT NULL,
+    kind TEXT NOT NULL, origin TEXT NOT NULL, game_time REAL NOT NULL, real_time REAL NOT NULL,
+    place TEXT NOT NULL, importance REAL NOT NULL, text TEXT NOT NULL, data TEXT
+);
+CREATE INDEX records_by_npc ON records (npc, seq) WHERE kind <> 'transcript';
+CREATE INDEX records_by_conversation ON records (conversation, seq) WHERE kind = 'transcript'
+"""
+_SINCE_2 = """
+CREATE INDEX records_by_value ON records (npc, interlocutor, seq) WHERE kind = 'value';
+CREATE INDEX records_by_summary ON records (conversation, seq) WHERE kind = 'summary';
+CREATE TABLE marks (
+    seq INTEGER PRIMARY KEY REFERENCES records(seq) ON DELETE CASCADE,
+    uses INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL DEFAULT 0
+)
+"""
+
+
+class Store:
+    """Opens ``directory`` (made when missing), or a database that lives in this process only for None.
+
+    ``lock`` guards ``db``: hold it around every use. Raises MemoryStoreError, see `Journal`.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self.lock = threading.RLock()
+        self._where = "in-memory journal" if directory is None else str(directory / FILE_NAME)
+        self._owner: Ownership | None = None
+        self._closed = False
+        if directory is not None:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise MemoryStoreError(
+                    f"The memory folder {directory} cannot be made: {error}.",
+                    hint="Check the path and its permissions, or choose another folder for memory.",
+                    code="memory_unwritable",
+                ) from error
+            self._owner = Ownership(directory)
+        try:
+            with self.translated():
+                # Transactions are explicit: the module's own would hide where a write becomes durable.
+                self.db = sqlite3.connect(
+                    ":memory:" if directory is None else directory / FILE_NAME,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+                try:
+                    self._prepare()
+                except BaseException:
+                    self.db.close()
+                    raise
+        except BaseException:
+            if self._owner is not None:
+                self._owner.release()
+            raise
+
+    def meta(self) -> dict[str, str]:
+        """All of the journal's own settings."""
+        return {str(key): str(value) for key, value in self.db.execute("SELECT key, value FROM meta")}
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Writes one of them, in the transaction that is open."""
+        self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file; nothing, mostly."""
+        with self.lock, self.translated():
+            found = [str(row[0]) for row in self.db.execute("PRAGMA integrity_check(10)")]
+        return [] if found == ["ok"] else found
+
+    def scrub(self) -> None:
+        """Leaves nothing of deleted records in the file or its write-ahead log."""
+        with self.lock, self.translated():
+            self.db.execute("VACUUM")
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Folds the write-ahead log into the file and lets the folder go. May be called again."""
+        with self.lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.db.close()
+            if self._owner is not None:
+                self._owner.release()
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """All or nothing; on disk when it ends. Hold the lock."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back by itself already (disk full, I/O error)
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def translated(self) -> Generator[None, None, None]:
+        """Turns SQLite's errors into ours, once, here."""
+        if self._closed:
+            raise MemoryStoreError(
+                "Memory has been closed.", hint="Open the world again.", code="memory_closed"
+            )
+        try:
+            yield
+        except sqlite3.Error as error:
+            number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            code, hint = _FAILURES.get(number, ("journal_failed", "See the message; nothing was written."))
+            raise MemoryStoreError(f"{self._where}: {error}.", hint=hint, code=code) from error
+
+    # -- inside
+
+    def _prepare(self) -> None:
+        db = self.db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")  # macOS alone: a plain fsync leaves data in the drive's cache
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
+        application = int(db.execute("PRAGMA application_id").fetchone()[0])
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if empty:
+            self._create()
+        elif application != APPLICATION_ID:
+            raise MemoryStoreError(
+                f"{self._where} is an SQLite database, but not a journal.",
+                hint="Choose an empty folder for memory.",
+                code="journal_foreign",
+            )
+        elif version > SCHEMA_VERSION:
+            raise MemoryStoreError(
+                f"{self._where} was written by a newer version (schema {version}, known: {SCHEMA_VERSION}).",
+                hint="Update npcsdk, or choose another folder for memory.",
+                code="journal_newer",
+            )
+        elif version < SCHEMA_VERSION:
+            with self.transaction():
+                self._extend()
+
+    def _create(self) -> None:
+        with self.transaction():
+            # executescript would commit on its own; the schema must appear whole or not at all
+            for statement in _SCHEMA.split(";"):
+                self.db.execute(statement)
+            self.db.execute(
+                "INSERT INTO timelines (id, parent, fork, real_time) VALUES (1, NULL, NULL, ?)",
+                (time.time(),),
+            )
+            self.set_meta("id", uuid.uuid4().hex)
+            self.set_meta("timeline", "1")
+            self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._extend()
+
+    def _extend(self) -> None:
+        for statement in _SINCE_2.split(";"):
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+_UNWRITABLE = ("memory_unwritable", "Check the folder's permissions, or choose another folder for memory.")
+_DAMAGED = (
+    "journal_damaged",
+    "Restore the file from a backup, or move it aside to begin with an empty memory.",
+)
+_FAILURES = {
+    sqlite3.SQLITE_FULL: (
+        "disk_full",
+        "Free some space: what was acknowledged is kept, this was not written.",
+    ),
+    sqlite3.SQLITE_READONLY: _UNWRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _UNWRITABLE,
+    sqlite3.SQLITE_PERM: _UNWRITABLE,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_IOERR: ("journal_failed", "The disk did not answer; check it, then open the world again."),
+    sqlite3.SQLITE_BUSY: ("memory_in_use", "Another program holds the journal; close it."),
+}
