@@ -7,26 +7,29 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from npcsdk.actions.constraint import Offer
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import CancelFlag, Constraint, Finish, FinishReason, Request
 from npcsdk.dialogue.clock import TurnClock
+from npcsdk.dialogue.history import History, heard_messages
 from npcsdk.dialogue.listening import TurnEvents
 from npcsdk.dialogue.mind import Limits, Mind
+from npcsdk.dialogue.notebook import Notebook
 from npcsdk.dialogue.npc import Npc
 from npcsdk.dialogue.offering import Offering
-from npcsdk.dialogue.remembering import Said, refers_back
+from npcsdk.dialogue.preparing import Preparation
+from npcsdk.dialogue.remembering import HEARD, refers_back
+from npcsdk.dialogue.running import REASONS, Running, checked_state, failed, tools_of
 from npcsdk.dialogue.turn import Result, TurnMachine
-from npcsdk.errors import NpcError, TurnError, WorldError
-from npcsdk.events import Dropped, End, Event, Failed, Recalled, StopReason, Tokens
+from npcsdk.errors import NpcError, TurnError
+from npcsdk.events import Event, Failed, Recalled, Tokens
 from npcsdk.memory.recall import Passage
 from npcsdk.prompt.budget import Shares
-from npcsdk.prompt.build import REACT_LINE, event_line, state_line, tool_schemas
-from npcsdk.prompt.compose import Composed, Composer, Past
+from npcsdk.prompt.build import REACT_LINE, event_line, state_line
+from npcsdk.prompt.compose import Composed, Composer
 from npcsdk.prompt.templates import ChatMessage
 from npcsdk.prompt.untrusted import is_only_control, scrubbed
 
@@ -38,40 +41,29 @@ _PATIENCE = 5.0
 """Seconds that `Conversation.close` waits for a cancelled turn: a runtime stops within a piece of its work."""
 
 
-@dataclass(slots=True)
-class _Turn:
-    """What one turn has been given and what has come of it."""
-
-    id: str
-    line: str
-    happening: str
-    state: Mapping[str, Any]
-    seed: int | None
-    timeline: int
-    clock: TurnClock
-    machine: TurnMachine | None = None
-    composed: Composed | None = None
-    recalled: tuple[Recalled, ...] = ()
-    dropped: tuple[Dropped, ...] = ()
-    tokens: Tokens = field(default_factory=Tokens)
-    reason: StopReason = "cancelled"
-
-    @property
-    def spoken(self) -> str:
-        return self.machine.text if self.machine else ""
-
-
 class Conversation:
     """Made by `npcsdk.dialogue.world.World.open`. `cancel` and `result` may be called from any thread."""
 
-    def __init__(self, mind: Mind, npc: Npc, *, player: str, id: str) -> None:
+    def __init__(
+        self,
+        mind: Mind,
+        npc: Npc,
+        *,
+        player: str,
+        id: str,
+        definitions: Callable[[], Sequence[ActionDefinition]] | None = None,
+    ) -> None:
         self.id = id
         self.npc = npc
         self.player = player
         self._mind = mind
         self._template = mind.template.speaking_as(npc.name)
         self._condition = threading.Condition()
+        self._definitions = definitions or mind.definitions
         self._busy = False
+        self._stale = False  # a save was loaded while a turn ran
+        self._preparation: Preparation | None = None
+        self._current: Running | None = None
         self._closed = False
         self._cancelled = False
         self._flag = CancelFlag()
@@ -79,19 +71,27 @@ class Conversation:
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
         self._numbers = itertools.count(1)
         self._offering = Offering(npc.id, mind.cooldowns, mind.limits.actions)
-        self._state: dict[str, Any] = {**npc.world.state, **npc.persona.state}
-        sampling = npc.sampling(mind.sampling, None)
+        self._notebook = Notebook(mind.memory, npc.id, player)
+        self._history = History(mind.memory, self._notebook, id=id, npc=npc, player=player)
+        self._cut_short: frozenset[str] = frozenset()
+        self._state: dict[str, Any] = {}
+        self._read()
+
+    def _read(self) -> None:
+        """Take up what memory has: at the beginning, and after a save was loaded."""
+        mind, npc = self._mind, self.npc
+        self._state = {**npc.world.state, **npc.persona.state, **self._notebook.values()}
+        self._cut_short = self._notebook.cut_short()
         window = mind.backend.capabilities.context_length
+        sampling = npc.sampling(mind.sampling, None)
         self._composer = Composer(
             self._template,
             mind.backend.count,
             Shares(window=window, reply=min(sampling.max_tokens, window // 4)),
             contexts_in_system=mind.contexts_in_system,
         )
-        self._history: list[Past] = []
-        self._ids: list[str] = []  # of the turns in it
-        self._last_line = ""
-        self._restore(mind.memory.history(id), room=window)
+        self._history.restore(self._composer, room=window)
+        self._stale = False
 
     @property
     def closed(self) -> bool:
@@ -162,6 +162,71 @@ class Conversation:
             self._condition.notify_all()
             return taken
 
+    def update(self, state: Mapping[str, Any]) -> None:
+        """What is so in the game now, without a line: the next turn goes by it.
+
+        Raises:
+            TurnError: ``bad_state``.
+        """
+        checked = checked_state(state)
+        with self._condition:
+            self._state = {**self._state, **checked}
+
+    def prepare(self, line: str = "", *, cancel: CancelFlag | None = None) -> Tokens:
+        """Compute what the next prompt will begin with, so that its first word comes soon.
+
+        Blocks while it computes; a turn that begins meanwhile ends it within a piece of the runtime's work.
+
+        Args:
+            line: the beginnings of what the player is typing, where they are known.
+            cancel: set from any thread to end it.
+        """
+        with self._condition:
+            if self._closed or self._busy or self._preparation is not None:
+                return Tokens()
+            self._preparation = preparation = Preparation(cancel or CancelFlag())
+        try:
+            definitions = self.npc.allowed(self._definitions())
+            shown, _ = self._offering.now(definitions, self._state, line)
+            stable = self._composer.stable(self.npc.sections(self._state), tools_of(shown))
+            found = self._recall_for(line) if line.strip() else []
+            passages = [(item.source, item.text) for item in found]
+            now = [state_line(self._state)] if line and state_line(self._state) else []
+            composed = self._composer.compose(stable, self._history.past, passages, now, scrubbed(line))
+            prompt = composed.prompt(self._template)
+            return preparation.run(
+                self._mind.backend, prompt, self.npc.sampling(self._mind.sampling, 0), self.id
+            )
+        finally:
+            with self._condition:
+                self._preparation = None
+                self._condition.notify_all()
+
+    def heard(self, turn: str, offset: int) -> bool:
+        """Of ``turn`` the player heard only the first ``offset`` code points: that much was said (promise 5).
+
+        On disk when this returns, or when the turn that still runs is over. False when there is no such turn.
+        """
+        with self._condition:
+            running = self._current
+            if running is not None and running.id == turn:
+                running.heard = max(offset, 0)
+                return True
+            if not self._history.cut(turn, offset, self._composer, self._mind.tool_format, self._state):
+                return False
+            self._cut_short |= {turn}
+            return True
+
+    def rewind(self) -> None:
+        """A save was loaded: cancel what runs, and be as memory has it now."""
+        self.cancel()
+        with self._condition:
+            if self._busy:
+                self._stale = True
+            elif not self._closed:
+                self._read()
+        self._mind.backend.release(self.id)
+
     def close(self) -> None:
         """Cancel what is running and let go of the runtime's cache. Idempotent; what was said stays in memory.
 
@@ -193,8 +258,11 @@ class Conversation:
                     hint="Wait for the end event or cancel the turn first.",
                     code="turn_in_progress",
                 )
-            now = {**self._state, **_checked(state)}
-            current = _Turn(
+            now = {**self._state, **checked_state(state)}
+            while self._preparation is not None:  # what it has computed is kept
+                self._preparation.cancel.set()
+                self._condition.wait()
+            current = Running(
                 id=turn or f"{self.id}:{next(self._numbers)}",
                 line=line,
                 happening=happening,
@@ -204,6 +272,7 @@ class Conversation:
                 clock=TurnClock(),
             )
             self._state = now
+            self._current = current
             self._busy = True
             self._cancelled = False
             self._flag = CancelFlag()
@@ -213,15 +282,22 @@ class Conversation:
     def _abandon(self) -> None:
         """A turn that was never listened to is over without a trace."""
         with self._condition:
-            self._busy = False
+            self._over()
 
-    def _events(self, turn: _Turn) -> Generator[Event, None, None]:
+    def _over(self) -> None:
+        """The turn is over. Holds the lock."""
+        self._busy = False
+        self._current = self._machine = None
+        if self._stale and not self._closed:
+            self._read()
+
+    def _events(self, turn: Running) -> Generator[Event, None, None]:
         last: Event
         try:
             try:
                 yield from turn.clock.outside(self._run(turn))
             except NpcError as error:
-                last = _failed(error, turn.spoken)
+                last = failed(error, turn.spoken)
             except Exception as error:  # a defect of ours or of a plug-in: the game must go on
                 logger.exception("turn %s failed", turn.id)
                 last = Failed(
@@ -231,26 +307,25 @@ class Conversation:
                     text=turn.spoken,
                 )
             else:
-                last = self._end(turn)
+                last = turn.end(self._offering.explanation(turn.machine.written if turn.machine else ()))
         finally:  # also when the listener left: what was said is kept
             try:
                 problem = self._keep(turn)
             finally:
                 with self._condition:
-                    self._busy = False
-                    self._machine = None
+                    self._over()
                     closed = self._closed
                 if closed:  # it was closed before this turn was over
                     self._mind.backend.release(self.id)
         if problem is not None and not isinstance(last, Failed):
-            last = _failed(problem, turn.spoken)
+            last = failed(problem, turn.spoken)
         yield last
 
-    def _run(self, turn: _Turn) -> Generator[Event, None, None]:
+    def _run(self, turn: Running) -> Generator[Event, None, None]:
         mind = self._mind
         if self._cancelled:  # before anybody listened
             return
-        definitions = self.npc.allowed(mind.definitions())
+        definitions = self.npc.allowed(self._definitions())
         shown, offer = self._offering.now(definitions, turn.state, turn.happening or turn.line)
         passages = self._recall(turn)
         turn.composed = composed = self._compose(turn, shown, passages)
@@ -271,7 +346,7 @@ class Conversation:
             self._machine = machine
         for rounds_left in range(mind.limits.rounds, -1, -1):
             finish = yield from self._generate(turn, machine, rounds_left)
-            turn.reason = "cancelled" if self._cancelled else _REASONS[finish]
+            turn.reason = "cancelled" if self._cancelled else REASONS[finish]
             yield from machine.round_over(cancelled=self._cancelled, cut=finish == "length")
             if machine.done:
                 return
@@ -287,7 +362,7 @@ class Conversation:
                 machine.next_round()
 
     def _generate(
-        self, turn: _Turn, machine: TurnMachine, rounds_left: int
+        self, turn: Running, machine: TurnMachine, rounds_left: int
     ) -> Generator[Event, None, FinishReason]:
         """One generation; its events, and as the generator's value the reason why it ended."""
         mind = self._mind
@@ -351,39 +426,40 @@ class Conversation:
 
     # Prompt, history, memory.
 
-    def _recall(self, turn: _Turn) -> list[Passage]:
+    def _recall(self, turn: Running) -> list[Passage]:
         query = turn.happening or turn.line
         with turn.clock.recall():
             found = self._recall_for(query)
-            if not found and self._last_line and refers_back(query):
-                found = self._recall_for(f"{self._last_line} {query}")
+            last = self._history.last_line
+            if not found and last and refers_back(query):
+                found = self._recall_for(f"{last} {query}")
         if not turn.happening:
-            self._last_line = turn.line
+            self._history.last_line = turn.line
         return found
 
     def _recall_for(self, query: str) -> list[Passage]:
+        in_prompt = self._history.ids[self._composer.start :]  # what the prompt holds needs no recalling
         return self._mind.memory.recall(
             query,
             npc=self.npc.id,
             interlocutor=self.player,
             tags=self.npc.persona.knows,
             limit=self._mind.limits.passages,
-            without_turns=self._ids[self._composer.start :],  # what the prompt holds needs no recalling
+            without_turns={*in_prompt, *(f"{turn}{HEARD}" for turn in in_prompt), *self._cut_short},
         )
 
     def _compose(
-        self, turn: _Turn, definitions: Sequence[ActionDefinition], passages: Sequence[Passage]
+        self, turn: Running, definitions: Sequence[ActionDefinition], passages: Sequence[Passage]
     ) -> Composed:
-        tools = tool_schemas((item.name, item.description, item.parameters) for item in definitions)
-        stable = self._composer.stable(self.npc.sections(turn.state), tools)
+        stable = self._composer.stable(self.npc.sections(turn.state), tools_of(definitions))
         now = [state_line(turn.state)] if state_line(turn.state) else []
         if turn.happening:
             now.append(event_line(turn.happening))
         return self._composer.compose(
-            stable, self._history, [(item.source, item.text) for item in passages], now, turn.line
+            stable, self._history.past, [(item.source, item.text) for item in passages], now, turn.line
         )
 
-    def _keep(self, turn: _Turn) -> NpcError | None:
+    def _keep(self, turn: Running) -> NpcError | None:
         """Put a turn that is over into history and memory; the error if memory could not take it."""
         machine, composed = turn.machine, turn.composed
         answered: tuple[ChatMessage, ...] = ()
@@ -391,12 +467,12 @@ class Conversation:
             if machine.generating:
                 machine.round_over(cancelled=True)
             answered = tuple(message for message in machine.messages if message.text)
+            if turn.heard is not None and turn.heard < len(turn.spoken):
+                answered = heard_messages(answered, turn.heard, self._mind.tool_format)
             while answered and answered[-1].role == "tool":
                 answered = answered[:-1]
             if answered:
-                messages = (composed.user, *answered)
-                self._history.append(Past(messages, self._composer.tokens(messages)))
-                self._ids.append(turn.id)
+                self._history.add(turn.id, (composed.user, *answered), self._composer)
         try:
             self._remember(turn, answered)
         except NpcError as error:
@@ -410,16 +486,8 @@ class Conversation:
             )
         return None
 
-    def _remember(self, turn: _Turn, answered: Sequence[ChatMessage]) -> None:
-        said = Said(
-            npc=self.npc.id,
-            player=self.player,
-            turn=turn.id,
-            line=turn.line,
-            happening=turn.happening,
-            text=turn.spoken,
-            reason=turn.reason,
-        )
+    def _remember(self, turn: Running, answered: Sequence[ChatMessage]) -> None:
+        said = turn.said(self.npc.id, self.player)
         sent = (turn.composed.user, *answered) if turn.composed and answered else ()
         self._mind.memory.append_turn(
             self.id,
@@ -429,52 +497,3 @@ class Conversation:
             experiences=said.experiences(self.npc.name, self.id, turn.state),
             timeline=turn.timeline,
         )
-
-    def _restore(self, kept: Sequence[Mapping[str, Any]], room: int) -> None:
-        """Take up what memory has of the conversation: as much as a prompt may hold."""
-        for turn in reversed(kept):
-            who = str(turn.get("npc", self.npc.id)), str(turn.get("player", self.player))
-            if who != (self.npc.id, self.player):
-                raise WorldError(
-                    f"The conversation {self.id!r} is between {who[0]!r} and {who[1]!r}.",
-                    hint="Use another conversation id.",
-                    code="conversation_taken",
-                )
-            if not self._last_line and not turn.get("event"):
-                self._last_line = str(turn.get("line", ""))
-            if room > 0 and turn.get("messages"):
-                messages = tuple(ChatMessage.of(item["role"], str(item["text"])) for item in turn["messages"])
-                past = Past(messages, self._composer.tokens(messages))
-                self._history.insert(0, past)
-                self._ids.insert(0, str(turn.get("turn", "")))
-                room -= past.tokens
-
-    def _end(self, turn: _Turn) -> End:
-        return End(
-            reason=turn.reason,
-            text=turn.spoken,
-            tokens=turn.tokens,
-            timings=turn.clock.timings(),
-            recalled=turn.recalled,
-            dropped=turn.dropped,
-            explanation=self._offering.explanation(turn.machine.written if turn.machine else ()),
-        )
-
-
-def _checked(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if state is None:
-        return {}
-    if isinstance(cast(Any, state), Mapping) and all(isinstance(cast(Any, key), str) for key in state):
-        return state
-    raise TurnError(
-        "The state is not a mapping of names to values.",
-        hint='Send something like {"trust": 40, "nearby": ["well"]}.',
-        code="bad_state",
-    )
-
-
-_REASONS: dict[FinishReason, StopReason] = {"stop": "stop", "length": "length", "cancelled": "stop"}
-
-
-def _failed(error: NpcError, text: str) -> Failed:
-    return Failed(code=error.code, message=error.message, hint=error.hint, text=text)

@@ -11,7 +11,10 @@ from typing import Any
 from npcsdk.memory.recall import Experience
 from npcsdk.prompt.templates import ChatMessage
 
-__all__ = ["Said", "refers_back"]
+__all__ = ["HEARD", "Said", "as_records", "refers_back"]
+
+HEARD = "#heard"
+"""Behind a turn's id: what is remembered of it after it was cut short."""
 
 _BACK = re.compile(
     r"\b(it|that|this|those|these|they|them|he|she|him|her|there|ones?|others?|another|else|more|and"
@@ -23,6 +26,11 @@ _BACK = re.compile(
 def refers_back(line: str) -> bool:
     """Whether a short line ("and the other one?") may only make sense after the one before it."""
     return len(line.split()) <= 8 and _BACK.search(line) is not None
+
+
+def as_records(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """Messages as the journal keeps them."""
+    return [{"role": message.role, "text": message.text} for message in messages]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,7 @@ class Said:
             "event": self.happening,
             "text": self.text,
             "reason": self.reason,
-            "messages": [{"role": message.role, "text": message.text} for message in sent],
+            "messages": as_records(sent),
         }
 
     def experiences(self, name: str, conversation: str, state: Mapping[str, Any]) -> list[Experience]:

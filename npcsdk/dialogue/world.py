@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from time import time
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -16,13 +17,15 @@ from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
 from npcsdk.backends.registry import load, resolve
 from npcsdk.dialogue.conversation import Conversation, Limits, Mind
+from npcsdk.dialogue.notebook import PRIVATE, Notebook
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.errors import ModelError, WorldError
-from npcsdk.memory.recall import Memory
+from npcsdk.memory.recall import Experience, Memory
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
 from npcsdk.prompt.templates import template_for
+from npcsdk.prompt.untrusted import scrubbed
 
 __all__ = ["World", "open_world"]
 
@@ -92,26 +95,45 @@ class World:
             check_distinct(actions)
             self._actions = actions
 
-    def open(self, npc: str, *, player: str = "player", conversation: str | None = None) -> Conversation:
+    def actions_with(self, definitions: Iterable[ActionDefinition]) -> tuple[ActionDefinition, ...]:
+        """The world's actions and a client's own, for that client's conversations alone.
+
+        Raises:
+            ActionError: ``names_differ_in_case``.
+        """
+        with self._lock:
+            actions = self._actions | {definition.name: definition for definition in definitions}
+        check_distinct(actions)
+        return tuple(actions.values())
+
+    def open(
+        self,
+        npc: str,
+        *,
+        player: str = "player",
+        conversation: str | None = None,
+        actions: Callable[[], Sequence[ActionDefinition]] | None = None,
+    ) -> Conversation:
         """Begin or go on with a conversation.
 
         Args:
             npc: a character's id.
             player: who speaks with it; memories are kept apart by it.
             conversation: an id to go on with later, also after a restart; None makes a new one.
+            actions: asked at each turn for actions that are offered in this conversation only.
 
         Raises:
-            WorldError: ``npc_unknown``.
+            WorldError: ``npc_unknown``, ``conversation_taken``.
         """
-        character = self._npcs.get(npc)
-        if character is None:
-            raise WorldError(
-                f"There is no character {npc!r} in {self.name}.",
-                hint=f"It has: {', '.join(sorted(self._npcs))}.",
-                code="npc_unknown",
-            )
+        character = self._npc(npc)
         with self._lock:
             key = conversation or uuid4().hex
+            if key.startswith(PRIVATE):
+                raise WorldError(
+                    f"A conversation cannot be called {key!r}.",
+                    hint="Use an id that begins with a letter or a digit.",
+                    code="bad_conversation_id",
+                )
             known = self._open.get(key)
             if known is not None and not known.closed:
                 if known.npc.id != npc or known.player != player:
@@ -121,8 +143,89 @@ class World:
                         code="conversation_taken",
                     )
                 return known
-            self._open[key] = opened = Conversation(self._mind, character, player=player, id=key)
+            self._open[key] = opened = Conversation(
+                self._mind,
+                character,
+                player=player,
+                id=key,
+                definitions=actions and (lambda: self.actions_with(actions())),
+            )
             return opened
+
+    # What a game's director does.
+
+    def save(self, slot: str) -> None:
+        """Name this moment, to come back to with `load`."""
+        self._memory.save(slot)
+
+    def load(self, slot: str) -> None:
+        """Go back to a saved moment: turns that run are cancelled, and conversations are as they were then.
+
+        Raises:
+            MemoryStoreError: ``slot_unknown``.
+        """
+        self._memory.load(slot)
+        with self._lock:
+            conversations = list(self._open.values())
+        for conversation in conversations:
+            conversation.rewind()
+
+    def slots(self) -> list[str]:
+        """The names of the saved moments, sorted."""
+        return self._memory.slots()
+
+    def remember(
+        self, npc: str, text: str, *, player: str = "", importance: float = 0.5, at: float | None = None
+    ) -> None:
+        """A note of the game's: ``npc`` knows from now on that this happened, with ``player`` or by itself ("").
+
+        Raises:
+            WorldError: ``npc_unknown``.
+            MemoryStoreError: it cannot be written.
+        """
+        self._npc(npc)
+        self._memory.remember(
+            Experience(
+                npc=npc,
+                interlocutor=player,
+                kind="note",
+                origin="game",
+                text=scrubbed(text),
+                importance=min(max(importance, 0.0), 1.0),
+                at=time() if at is None else at,
+            )
+        )
+
+    def set_values(self, npc: str, values: Mapping[str, Any], *, player: str = "player") -> None:
+        """Trust, mood and the like of ``npc`` towards ``player``: part of the state of their conversations.
+
+        They are kept, and follow the timeline when a save is loaded.
+
+        Raises:
+            WorldError: ``npc_unknown``.
+        """
+        self._npc(npc)
+        Notebook(self._memory, npc, player).set(values)
+        with self._lock:
+            conversations = list(self._open.values())
+        for conversation in conversations:
+            if (conversation.npc.id, conversation.player) == (npc, player):
+                conversation.update(values)
+
+    def values(self, npc: str, *, player: str = "player") -> dict[str, Any]:
+        """What `set_values` has set, on this timeline."""
+        self._npc(npc)
+        return Notebook(self._memory, npc, player).values()
+
+    def _npc(self, npc: str) -> Npc:
+        character = self._npcs.get(npc)
+        if character is None:
+            raise WorldError(
+                f"There is no character {npc!r} in {self.name}.",
+                hint=f"It has: {', '.join(sorted(self._npcs))}.",
+                code="npc_unknown",
+            )
+        return character
 
     def close(self) -> None:
         """Cancel what runs, write what is pending, free the model. Idempotent."""

@@ -1,0 +1,98 @@
+"""One turn while it runs: what it was given, and what has come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from npcsdk.actions.schema import ActionDefinition
+from npcsdk.backends.base import FinishReason
+from npcsdk.dialogue.clock import TurnClock
+from npcsdk.dialogue.remembering import Said
+from npcsdk.dialogue.turn import TurnMachine
+from npcsdk.errors import NpcError, TurnError
+from npcsdk.events import Dropped, End, Explanation, Failed, Recalled, StopReason, Tokens
+from npcsdk.prompt.build import tool_schemas
+from npcsdk.prompt.compose import Composed
+
+__all__ = ["REASONS", "Running", "checked_state", "failed", "tools_of"]
+
+
+@dataclass(slots=True)
+class Running:
+    """What one turn has been given and what has come of it."""
+
+    id: str
+    line: str
+    happening: str
+    state: Mapping[str, Any]
+    seed: int | None
+    timeline: int
+    clock: TurnClock
+    machine: TurnMachine | None = None
+    composed: Composed | None = None
+    recalled: tuple[Recalled, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    tokens: Tokens = field(default_factory=Tokens)
+    reason: StopReason = "cancelled"
+    heard: int | None = None  # code points of what was said, where the game has told
+
+    @property
+    def spoken(self) -> str:
+        return self.machine.text if self.machine else ""
+
+    @property
+    def kept(self) -> str:
+        """What is remembered as said."""
+        return self.spoken if self.heard is None else self.spoken[: self.heard]
+
+    def said(self, npc: str, player: str) -> Said:
+        """What memory gets of it."""
+        return Said(
+            npc=npc,
+            player=player,
+            turn=self.id,
+            line=self.line,
+            happening=self.happening,
+            text=self.kept,
+            reason=self.reason,
+        )
+
+    def end(self, explanation: Explanation) -> End:
+        """How a turn ends that went well."""
+        return End(
+            reason=self.reason,
+            text=self.spoken,
+            tokens=self.tokens,
+            timings=self.clock.timings(),
+            recalled=self.recalled,
+            dropped=self.dropped,
+            explanation=explanation,
+        )
+
+
+def tools_of(definitions: Sequence[ActionDefinition]) -> tuple[Mapping[str, Any], ...]:
+    """The definitions as the prompt shows them."""
+    return tool_schemas((item.name, item.description, item.parameters) for item in definitions)
+
+
+def checked_state(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What the game sent as its state; an error where that is no mapping of names."""
+    if state is None:
+        return {}
+    if isinstance(cast(Any, state), Mapping) and all(isinstance(cast(Any, key), str) for key in state):
+        return state
+    raise TurnError(
+        "The state is not a mapping of names to values.",
+        hint='Send something like {"trust": 40, "nearby": ["well"]}.',
+        code="bad_state",
+    )
+
+
+REASONS: dict[FinishReason, StopReason] = {"stop": "stop", "length": "length", "cancelled": "stop"}
+
+
+def failed(error: NpcError, text: str) -> Failed:
+    """How a turn ends that has failed after it had said ``text``."""
+    return Failed(code=error.code, message=error.message, hint=error.hint, text=text)
