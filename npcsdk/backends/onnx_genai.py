@@ -58,6 +58,8 @@ class Shape:
     layers: int
     kv_heads: int
     head_size: int
+    sliding: int = 0
+    """Tokens that a layer with a sliding window looks back on; 0 where all layers look back on everything."""
 
     @classmethod
     def read(cls, folder: Path) -> Shape:
@@ -66,6 +68,7 @@ class Shape:
             model: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model"]
             decoder: Mapping[str, Any] = model["decoder"]
             end: Any = model["eos_token_id"]
+            sliding = cast("Mapping[str, Any]", decoder.get("sliding_window") or {})
             ends = (
                 tuple(int(number) for number in cast("list[Any]", end))
                 if isinstance(end, list)
@@ -79,8 +82,9 @@ class Shape:
                 layers=int(decoder["num_hidden_layers"]),
                 kv_heads=int(decoder["num_key_value_heads"]),
                 head_size=int(decoder["head_size"]),
+                sliding=int(sliding.get("window_size") or 0),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"{path} cannot be read: {type(error).__name__}: {error}.", code="model_broken", hint=_AGAIN
             ) from error
@@ -129,11 +133,27 @@ class _Runtime:
         self.vocabulary = shape.vocabulary
         self.ends = shape.ends
         self.cache_bytes = cache_bytes
+        self._sliding = shape.sliding
         self._model: Any = model
 
     def new_cache(self) -> TokenCache:
+        return self._cache(self._sliding or self.context_length)
+
+    def try_out(self) -> None:
+        """Compute one token: a model that loads may still not run.
+
+        Raises:
+            ValueError: it computes nonsense; and whatever the package raises.
+        """
+        logits = self._cache(self._sliding or 8).append((self.ends[0],))
+        if logits.shape != (self.vocabulary,) or not np.isfinite(logits).all():
+            raise ValueError(
+                f"it computed logits of shape {logits.shape}, not {self.vocabulary} finite numbers"
+            )
+
+    def _cache(self, length: int) -> _Cache:
         params = og.GeneratorParams(self._model)
-        params.set_search_options(max_length=self.context_length, batch_size=1, do_sample=False)
+        params.set_search_options(max_length=length, batch_size=1, do_sample=False)
         return _Cache(og.Generator(self._model, params))
 
     def close(self) -> None:
@@ -164,19 +184,22 @@ def load(source: ModelSource) -> Backend:
     window = min(
         shape.context_length, source.context_length, int(options.get("context_length", shape.context_length))
     )
+    # A cache that is smaller than a sliding window is refused, and a larger one forgets what rewinding needs.
+    window = min(window, shape.sliding or window)
+    length = shape.sliding or window
     # The builder keeps keys and values in float32 on the CPU and in float16 elsewhere.
-    size = shape.cache_bytes(window, 4 if device == "cpu" else 2)
+    size = shape.cache_bytes(length, 4 if device == "cpu" else 2)
     budget = int(options.get("cache_bytes", max(_CACHE_BYTES, size)))
     if budget < size:
         raise ModelError(
-            f"One conversation of {window} tokens needs {size} bytes of cache, and cache_bytes is {budget}.",
+            f"One conversation of {length} tokens needs {size} bytes of cache, and cache_bytes is {budget}.",
             code="option_invalid",
             hint="Raise the option cache_bytes, or lower context_length.",
         )
     try:
         model = og.Model(_config(folder, device, options.get("threads")))
         runtime = _Runtime(model, source, shape, window, size)
-        _try(model, shape)
+        runtime.try_out()
     except Exception as error:  # The package raises whatever its native part threw.
         raise ModelError(
             f"The model in {folder} cannot be loaded: {_first_line(error)}",
@@ -216,15 +239,6 @@ def _config(folder: Path, device: str, threads: Any) -> Any:
         session["intra_op_num_threads"] = int(threads)
     config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
     return config
-
-
-def _try(model: Any, shape: Shape) -> None:
-    """Compute one token: a model that loads may still not run."""
-    params = og.GeneratorParams(model)
-    params.set_search_options(max_length=8, batch_size=1, do_sample=False)
-    logits = _Cache(og.Generator(model, params)).append((shape.ends[0],))
-    if logits.shape != (shape.vocabulary,) or not np.isfinite(logits).all():
-        raise ValueError(f"it computed logits of shape {logits.shape}, not {shape.vocabulary} finite numbers")
 
 
 def _need(path: Path) -> None:
