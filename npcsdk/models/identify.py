@@ -353,7 +353,9 @@ def formats_of(family: str, chat_template: str) -> tuple[str, str, str]:
     if chat_template.strip():
         shown = next((name for sign, name in _DIALECTS if sign in chat_template), "")
         dialect = shown or FAMILIES.get(family, ("", "gemma"))[1]
-        calls = f"whose tool calls look like {dialect}'s" if shown else f"and calls are told in {dialect}'s way"
+        calls = (
+            f"whose tool calls look like {dialect}'s" if shown else f"and calls are told in {dialect}'s way"
+        )
         return "jinja", dialect, f"it brings a chat template, {calls}"
     if family in FAMILIES:
         return *FAMILIES[family], f"it brings no chat template, and {family} without one is spoken to so"

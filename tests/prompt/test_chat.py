@@ -8,7 +8,11 @@ from tests.prompt.conversations import TOOLS, spelled
 
 
 def test_messages_and_tools_travel_as_values() -> None:
-    messages = [ChatMessage.of("user", "hi"), ChatMessage.of("assistant", "yo"), ChatMessage.of("tool", "done")]
+    messages = [
+        ChatMessage.of("user", "hi"),
+        ChatMessage.of("assistant", "yo"),
+        ChatMessage.of("tool", "done"),
+    ]
     prompt = assemble(load_template("chat"), system="Be kind.", tools=TOOLS, messages=messages)
     assert [(message.role, message.content) for message in prompt.messages] == [
         ("system", "Be kind."),
