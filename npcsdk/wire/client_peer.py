@@ -7,7 +7,7 @@ socket, a pipe to a child process and a direct call drive the same code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from npcsdk.errors import BridgeError, ProtocolError, TurnError
@@ -18,6 +18,7 @@ from npcsdk.wire.messages import (
     Close,
     Closed,
     Command,
+    Done,
     Goodbye,
     Hello,
     Leave,
@@ -28,13 +29,16 @@ from npcsdk.wire.messages import (
     Problem,
     React,
     Ready,
+    Request,
     Reset,
     Result,
     Say,
     ServerEvent,
     TurnEvent,
+    Typing,
     Welcome,
 )
+from npcsdk.wire.pending import ConversationAsked, Pending, TurnAsked
 from npcsdk.wire.version import FEATURES, PROTOCOL, agreed_version, sdk_version
 
 __all__ = ["ClientPeer"]
@@ -50,26 +54,6 @@ _LOST = (
     "The server was restarted and lost this turn.",
     "Say it again; what the character had remembered before is kept.",
 )
-
-
-@dataclass(slots=True)
-class _Turn:
-    command: Say | React
-    payload: bytes
-    since: float  # when it was asked for
-    epoch: str | None = None  # the epoch in which it was sent; None: not sent yet
-    accepted: bool = False  # an event of it has arrived
-    cancelled: bool = False
-    results: list[bytes] = field(default_factory=list[bytes])
-
-
-@dataclass(slots=True)
-class _Conversation:
-    command: Open
-    asked: bool = False  # sent on this connection
-    opened: bool = False  # the server has it
-    seq: int = 0  # of the last event that arrived
-    turns: list[str] = field(default_factory=list[str])  # not ended, oldest first
 
 
 class ClientPeer:
@@ -107,8 +91,10 @@ class ClientPeer:
         encode(self._hello)  # a definition that cannot be sent is an error here, not later
         self._silence = silence
         self._ping_every = ping_every
-        self._conversations: dict[str, _Conversation] = {}
-        self._turns: dict[str, _Turn] = {}
+        self._conversations: dict[str, ConversationAsked] = {}
+        self._turns: dict[str, TurnAsked] = {}
+        self._pending = Pending()
+        self._version = PROTOCOL
         self._outgoing: list[bytes] = []
         self._notices: list[ServerEvent] = []
         self._greeting_since = 0.0
@@ -137,7 +123,7 @@ class ClientPeer:
         if known is None:
             command = Open(conversation=conversation, npc=npc, player=player, history=history)
             encode(command)
-            known = self._conversations[conversation] = _Conversation(command)
+            known = self._conversations[conversation] = ConversationAsked(command)
         self._ask(known)
 
     def begin(self, command: Say | React, now: float) -> None:
@@ -157,7 +143,7 @@ class ClientPeer:
         payload = encode(command)
         self.connect(now)
         conversation = self._conversations[command.conversation]
-        self._turns[command.turn] = turn = _Turn(command, payload, now)
+        self._turns[command.turn] = turn = TurnAsked(command, payload, now)
         behind = conversation.turns[0] if conversation.turns else None
         conversation.turns.append(command.turn)
         if behind is None or not self._turns[behind].cancelled:
@@ -190,6 +176,19 @@ class ClientPeer:
         turn.results.append(payload)
         if self.state == "open":
             self._outgoing.append(payload)
+
+    def request(self, command: Request, now: float) -> None:
+        """Ask for something beside turns; one `Done` or one `Problem` with its id follows."""
+        self._pending.add(command, now)
+        self.connect(now)
+        self._send_requests()
+
+    def typing(self, conversation: str, line: str) -> None:
+        """The beginnings of a line; worth nothing when they cannot be sent now."""
+        known = self._conversations.get(conversation)
+        if known is not None and self.state == "open" and self._version >= (1, 1):
+            self._ask(known)
+            self._send(Typing(conversation=conversation, line=line))
 
     def close(self, conversation: str) -> None:
         """End a conversation; what was open in it is cancelled and heard of no more."""
@@ -225,6 +224,9 @@ class ClientPeer:
             self._on_problem(message, now)
         elif isinstance(message, Reset):
             self._on_reset(message)
+        elif isinstance(message, Done):
+            if self._pending.answered(message):
+                self._notices.append(message)
         elif isinstance(message, Goodbye):
             self._fail_turns(message.code, message.message, message.hint)
             self.state = "over"
@@ -308,14 +310,28 @@ class ClientPeer:
             for turn in list(self._turns.values()):
                 if turn.epoch not in (None, welcome.epoch):
                     self._finish(turn, Failed(code="turn_lost", message=_LOST[0], hint=_LOST[1]))
+            self._notices += self._pending.fail("request_lost", _LOST[0], "Ask again.", sent=True)
         self.state = "open"
+        self._version = agreed_version(welcome.protocol) or PROTOCOL
         self._gave_up = False
         self.limits = welcome.limits
         self._notices.append(welcome)
         for conversation in self._conversations.values():
             self._catch_up(conversation)
+        self._send_requests(again=True)
 
-    def _catch_up(self, conversation: _Conversation) -> None:
+    def _send_requests(self, *, again: bool = False) -> None:
+        if self.state != "open":
+            return
+        if self._version < (1, 1):
+            message = "The server speaks protocol 1.0, which has no requests."
+            self._notices += self._pending.fail("not_supported", message, "Update the server.")
+        for command, payload in self._pending.to_send(self.epoch, again=again):
+            if known := self._conversations.get(getattr(command, "conversation", "")):
+                self._ask(known)
+            self._outgoing.append(payload)
+
+    def _catch_up(self, conversation: ConversationAsked) -> None:
         """Send again what the server may not have: harmless if it has, since each is known by its id."""
         if not conversation.opened:
             self._ask(conversation)
@@ -334,6 +350,10 @@ class ClientPeer:
             if self.state == "open":  # the server does not know us any more
                 self._greeting_since = now
                 self._greet(now)
+            return
+        if problem.request is not None:
+            if self._pending.answered(problem):
+                self._notices.append(problem)
             return
         if problem.turn is not None:
             if turn := self._turns.get(problem.turn):
@@ -366,6 +386,7 @@ class ClientPeer:
         for turn in list(self._turns.values()):
             if turn.epoch is not None:
                 self._finish(turn, Failed(code=reset.code, message=reset.message, hint=reset.hint))
+        self._notices += self._pending.fail(reset.code, reset.message, reset.hint, sent=True)
         if self.state == "open":
             # Not greeted again at once: a parent restarts its worker only when there is something to do.
             self.state = "idle"
@@ -383,9 +404,10 @@ class ClientPeer:
             self._finish(
                 turn, Failed(code="server_unreachable", message=_UNREACHABLE[0], hint=_UNREACHABLE[1])
             )
+        message, hint = _UNREACHABLE
+        self._notices += self._pending.fail("server_unreachable", message, hint, before=now - self._silence)
         if not self._gave_up:
             self._gave_up = True
-            message, hint = _UNREACHABLE
             self._notices.append(
                 Problem(code="server_unreachable", message=message, hint=hint, kind="bridge_error")
             )
@@ -397,13 +419,13 @@ class ClientPeer:
 
     # Turns
 
-    def _start(self, conversation: _Conversation, turn: _Turn) -> None:
+    def _start(self, conversation: ConversationAsked, turn: TurnAsked) -> None:
         self._ask(conversation)
         if self.state == "open":
             turn.epoch = self.epoch
             self._outgoing.append(turn.payload)
 
-    def _ask(self, conversation: _Conversation) -> None:
+    def _ask(self, conversation: ConversationAsked) -> None:
         if not conversation.opened and not conversation.asked and self.state == "open":
             conversation.asked = True
             self._send(conversation.command)
@@ -412,7 +434,11 @@ class ClientPeer:
         conversation = self._conversations.get(message.conversation)
         if conversation is None or message.seq <= conversation.seq:
             return  # closed meanwhile, or heard before
-        if message.seq > conversation.seq + 1 and self._silence is not None and self._gap_tries < GAP_TRIES:
+        if (
+            (message.first or message.seq) > conversation.seq + 1
+            and self._silence is not None
+            and self._gap_tries < GAP_TRIES
+        ):
             self._gap = True  # something was lost on the way: `tick` asks for it again
             return
         self._gap_tries = 0
@@ -427,7 +453,9 @@ class ClientPeer:
         else:
             self._notices.append(message)
 
-    def _finish_and_release(self, turn: _Turn, last: End | Failed, message: TurnEvent | None = None) -> None:
+    def _finish_and_release(
+        self, turn: TurnAsked, last: End | Failed, message: TurnEvent | None = None
+    ) -> None:
         self._finish(turn, last, message)
         conversation = self._conversations.get(turn.command.conversation)
         for name in conversation.turns if conversation else ():
@@ -435,10 +463,10 @@ class ClientPeer:
             if waiting.epoch is None and conversation:
                 self._start(conversation, waiting)
 
-    def _notice_last(self, turn: _Turn, last: End | Failed) -> None:
+    def _notice_last(self, turn: TurnAsked, last: End | Failed) -> None:
         self._finish_and_release(turn, last)
 
-    def _finish(self, turn: _Turn, last: End | Failed, message: TurnEvent | None = None) -> None:
+    def _finish(self, turn: TurnAsked, last: End | Failed, message: TurnEvent | None = None) -> None:
         place = turn.command
         del self._turns[place.turn]
         if conversation := self._conversations.get(place.conversation):
@@ -450,6 +478,7 @@ class ClientPeer:
     def _fail_turns(self, code: str, message: str, hint: str) -> None:
         for turn in list(self._turns.values()):
             self._finish(turn, Failed(code=code, message=message, hint=hint))
+        self._notices += self._pending.fail(code, message, hint)
 
     def _send(self, command: Command) -> None:
         if self.state == "open":

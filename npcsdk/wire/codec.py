@@ -20,6 +20,7 @@ from npcsdk.wire.messages import COMMANDS, EVENTS, Command, Message, ServerEvent
 
 __all__ = [
     "MESSAGE_BYTES",
+    "coalesced",
     "decode_command",
     "decode_event",
     "encode",
@@ -78,6 +79,8 @@ def _check_of_class(kind: type[Any], **others: check.Check) -> check.Check:
 
 _PLACE = {"conversation": check.identifier, "turn": check.identifier, "seq": check.natural}
 _TURN_EVENTS = {kind.event: _check_of_class(kind, **_PLACE) for kind in get_args(Event)}
+_TEXT = _packb("event") + _packb("text")
+_FIRST = check.optional(check.natural)
 
 
 def encode(message: Message) -> bytes:
@@ -87,18 +90,24 @@ def encode(message: Message) -> bytes:
         ProtocolError: code ``unencodable`` (a value that has no form on the wire) or ``too_large``.
     """
     if isinstance(message, TurnEvent):
-        return encode_turn_event(message.conversation, message.turn, message.seq, message.event)
+        return encode_turn_event(
+            message.conversation, message.turn, message.seq, message.event, message.first
+        )
     key = "command" if isinstance(message, tuple(COMMANDS.values())) else "event"
     contents = _contents(message)
     _check_before_sending(_CHECKS[type(message)], contents)
     return _pack({key: getattr(message, key), **contents})
 
 
-def encode_turn_event(conversation: str, turn: str, seq: int, event: Event) -> bytes:
+def encode_turn_event(
+    conversation: str, turn: str, seq: int, event: Event, first: int | None = None
+) -> bytes:
     """An event of a turn as bytes: once for each token, so it builds no message in between."""
     contents = {"conversation": conversation, "turn": turn, "seq": seq, **event_to_dict(event)}
     if not isinstance(event, Text):
         _check_before_sending(_TURN_EVENTS[event.event], contents)
+    elif first is not None:
+        contents["first"] = first
     return _pack(contents)
 
 
@@ -129,15 +138,30 @@ def decode_event(payload: bytes, *, limit: int = MESSAGE_BYTES) -> ServerEvent:
         event: Event
         if name == "text":  # the hot path: one for each token
             event = Text(text=clean["text"], offset=clean.get("offset", 0))
+            if "first" in contents:
+                clean["first"] = _first(contents["first"])
         else:
             event = event_from_dict({"event": name, **clean})
         return TurnEvent(
-            conversation=clean["conversation"], turn=clean["turn"], seq=clean["seq"], event=event
+            conversation=clean["conversation"],
+            turn=clean["turn"],
+            seq=clean["seq"],
+            event=event,
+            first=clean.get("first"),
         )
     kind = EVENTS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise _unknown("event", name, [*EVENTS, *_TURN_EVENTS])
     return _build(kind, str(name), contents)
+
+
+def _first(value: Any) -> int | None:
+    try:
+        return _FIRST(value)
+    except check.Wrong as wrong:
+        raise ProtocolError(
+            f"The message 'text' has a field 'first' that {wrong}.", code="bad_field"
+        ) from None
 
 
 def _build(kind: type[_Kind], name: str, contents: dict[str, Any]) -> _Kind:
@@ -199,6 +223,39 @@ def _pack(contents: dict[str, Any]) -> bytes:
             code="too_large",
         )
     return payload
+
+
+def coalesced(payloads: Sequence[bytes]) -> list[bytes]:
+    """The same events with runs of text of one turn as one message each; what is no text stays as it is.
+
+    Only for readers that know the field ``first`` (protocol 1.1).
+    """
+    joined: list[bytes] = []
+    run: list[dict[str, Any]] = []
+
+    def close() -> None:
+        if run:
+            text = "".join(one["text"] for one in run)
+            first = run[0].get("first") or run[0]["seq"]
+            joined.append(_pack({**run[0], "text": text, "seq": run[-1]["seq"], "first": first}))
+            run.clear()
+
+    for payload in payloads:
+        # Ids take at most 128 bytes each; what has no such key there is not looked into.
+        contents: dict[str, Any] | None = unpack(payload) if _TEXT in payload[:400] else None
+        if contents is None or contents.get("event") != "text" or "seq" not in contents:
+            close()
+            joined.append(payload)
+            continue
+        if run and any(run[-1][key] != contents[key] for key in ("conversation", "turn")):
+            close()
+        if sum(len(one["text"]) for one in run) > MESSAGE_BYTES // 16:
+            close()
+        if run and (contents.get("first") or contents["seq"]) != run[-1]["seq"] + 1:
+            close()
+        run.append(contents)
+    close()
+    return joined
 
 
 def unpack(payload: bytes, limit: int = MESSAGE_BYTES) -> dict[str, Any]:

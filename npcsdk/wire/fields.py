@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, field
 from typing import Any, TypeAlias, cast
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "action_id",
     "choice",
     "data",
+    "declare",
     "flag",
     "identifier",
     "items",
@@ -37,6 +39,16 @@ MAX_DEPTH = 32
 
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _IDENTIFIER_LENGTH = 128
+
+
+def declare(checked: Check, default: Any = MISSING) -> Any:
+    """A message's field with its check; ``default`` is a value, or a type to make one."""
+    metadata = {"check": checked}
+    if default is MISSING:
+        return field(metadata=metadata)
+    if isinstance(default, type):
+        return field(default_factory=cast("type[Any]", default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 class Wrong(ValueError):

@@ -7,49 +7,70 @@ A message is one msgpack map. What a client sends carries its kind under ``comma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from npcsdk.events import Event
 from npcsdk.wire import fields as check
+from npcsdk.wire.fields import declare
+from npcsdk.wire.requests import (
+    Heard,
+    Load,
+    Metrics,
+    Prepare,
+    Remember,
+    Request,
+    Save,
+    SetValues,
+    Slots,
+    State,
+    Subscribe,
+    Typing,
+)
 from npcsdk.wire.version import PROTOCOL
 
 __all__ = [
     "COMMANDS",
     "EVENTS",
+    "SINCE",
     "Cancel",
     "Close",
     "Closed",
     "Command",
+    "Done",
     "Goodbye",
+    "Heard",
     "Hello",
     "Leave",
+    "Load",
     "Loading",
     "Message",
+    "Metrics",
     "NpcInfo",
     "Open",
     "Opened",
+    "Overheard",
     "Ping",
     "Pong",
+    "Prepare",
     "Problem",
     "React",
     "Ready",
+    "Remember",
+    "Request",
     "Reset",
     "Result",
+    "Save",
     "Say",
     "ServerEvent",
+    "SetValues",
+    "Slots",
+    "State",
+    "Subscribe",
     "TurnEvent",
+    "Typing",
     "Welcome",
 ]
-
-
-def _field(checked: check.Check, default: Any = MISSING) -> Any:
-    metadata = {"check": checked}
-    if default is MISSING:
-        return field(metadata=metadata)
-    if isinstance(default, type):
-        return field(default_factory=cast("type[Any]", default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +84,13 @@ class Hello:
     """
 
     command: ClassVar[str] = "hello"
-    client: str = _field(check.identifier)
-    protocol: tuple[int, int] = _field(check.version, PROTOCOL)
-    sdk: str = _field(check.text, "")
-    features: tuple[str, ...] = _field(check.items(check.text), ())
-    actions: tuple[Mapping[str, Any], ...] = _field(check.items(check.mapping), ())
-    epoch: str | None = _field(check.optional(check.identifier), None)
-    seen: Mapping[str, int] = _field(check.numbering, dict)
+    client: str = declare(check.identifier)
+    protocol: tuple[int, int] = declare(check.version, PROTOCOL)
+    sdk: str = declare(check.text, "")
+    features: tuple[str, ...] = declare(check.items(check.text), ())
+    actions: tuple[Mapping[str, Any], ...] = declare(check.items(check.mapping), ())
+    epoch: str | None = declare(check.optional(check.identifier), None)
+    seen: Mapping[str, int] = declare(check.numbering, dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +98,10 @@ class Open:
     """Begin a conversation under an id of the client's; ``history`` continues an earlier one by its name."""
 
     command: ClassVar[str] = "open"
-    conversation: str = _field(check.identifier)
-    npc: str = _field(check.identifier)
-    player: str = _field(check.identifier, "player")
-    history: str | None = _field(check.optional(check.identifier), None)
+    conversation: str = declare(check.identifier)
+    npc: str = declare(check.identifier)
+    player: str = declare(check.identifier, "player")
+    history: str | None = declare(check.optional(check.identifier), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +109,7 @@ class Close:
     """End a conversation; its running turn is cancelled, its history and the npc's memory stay."""
 
     command: ClassVar[str] = "close"
-    conversation: str = _field(check.identifier)
+    conversation: str = declare(check.identifier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +117,11 @@ class Say:
     """The player speaks. ``turn`` is an id of the client's: sent again, it is the same turn."""
 
     command: ClassVar[str] = "say"
-    conversation: str = _field(check.identifier)
-    turn: str = _field(check.identifier)
-    line: str = _field(check.text)
-    state: Mapping[str, Any] = _field(check.mapping, dict)
-    seed: int | None = _field(check.optional(check.seed), None)
+    conversation: str = declare(check.identifier)
+    turn: str = declare(check.identifier)
+    line: str = declare(check.text)
+    state: Mapping[str, Any] = declare(check.mapping, dict)
+    seed: int | None = declare(check.optional(check.seed), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +129,11 @@ class React:
     """Something happened in the game that the character may remark on."""
 
     command: ClassVar[str] = "react"
-    conversation: str = _field(check.identifier)
-    turn: str = _field(check.identifier)
-    happening: str = _field(check.text)
-    state: Mapping[str, Any] = _field(check.mapping, dict)
-    seed: int | None = _field(check.optional(check.seed), None)
+    conversation: str = declare(check.identifier)
+    turn: str = declare(check.identifier)
+    happening: str = declare(check.text)
+    state: Mapping[str, Any] = declare(check.mapping, dict)
+    seed: int | None = declare(check.optional(check.seed), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +141,8 @@ class Cancel:
     """Stop a turn; it still ends with ``end`` (reason ``cancelled``)."""
 
     command: ClassVar[str] = "cancel"
-    conversation: str = _field(check.identifier)
-    turn: str = _field(check.identifier)
+    conversation: str = declare(check.identifier)
+    turn: str = declare(check.identifier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +150,10 @@ class Result:
     """What became of an action: ``done`` with a value, or ``failed`` with the reason as its value."""
 
     command: ClassVar[str] = "result"
-    conversation: str = _field(check.identifier)
-    turn: str = _field(check.identifier)
-    action: str = _field(check.action_id)
-    status: Literal["done", "failed"] = _field(check.choice("done", "failed"), "done")
+    conversation: str = declare(check.identifier)
+    turn: str = declare(check.identifier)
+    action: str = declare(check.action_id)
+    status: Literal["done", "failed"] = declare(check.choice("done", "failed"), "done")
     value: Any = field(default=None, metadata={"check": check.data})
 
 
@@ -141,7 +162,7 @@ class Ping:
     """Are you there? Answered at once with ``pong`` and the same nonce."""
 
     command: ClassVar[str] = "ping"
-    nonce: int = _field(check.natural, 0)
+    nonce: int = declare(check.natural, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +181,11 @@ class Welcome:
     """
 
     event: ClassVar[str] = "welcome"
-    epoch: str = _field(check.identifier)
-    protocol: tuple[int, int] = _field(check.version, PROTOCOL)
-    sdk: str = _field(check.text, "")
-    features: tuple[str, ...] = _field(check.items(check.text), ())
-    limits: Mapping[str, Any] = _field(check.mapping, dict)
+    epoch: str = declare(check.identifier)
+    protocol: tuple[int, int] = declare(check.version, PROTOCOL)
+    sdk: str = declare(check.text, "")
+    features: tuple[str, ...] = declare(check.items(check.text), ())
+    limits: Mapping[str, Any] = declare(check.mapping, dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +193,8 @@ class Loading:
     """The world is not ready yet: what is being done, and how far it is (0 to 1) where that is known."""
 
     event: ClassVar[str] = "loading"
-    stage: str = _field(check.text)
-    progress: float | None = _field(check.optional(check.number), None)
+    stage: str = declare(check.text)
+    progress: float | None = declare(check.optional(check.number), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +220,8 @@ class Ready:
     """The world is loaded: its name and its characters. Comes once after each ``welcome``."""
 
     event: ClassVar[str] = "ready"
-    world: str = _field(check.text)
-    npcs: tuple[NpcInfo, ...] = _field(_npcs)
+    world: str = declare(check.text)
+    npcs: tuple[NpcInfo, ...] = declare(_npcs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +229,10 @@ class Opened:
     """The conversation is there; ``history`` is the name under which it can be continued later."""
 
     event: ClassVar[str] = "opened"
-    conversation: str = _field(check.identifier)
-    npc: str = _field(check.identifier)
-    player: str = _field(check.identifier)
-    history: str = _field(check.text)
+    conversation: str = declare(check.identifier)
+    npc: str = declare(check.identifier)
+    player: str = declare(check.identifier)
+    history: str = declare(check.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,25 +240,50 @@ class Closed:
     """The conversation is closed."""
 
     event: ClassVar[str] = "closed"
-    conversation: str = _field(check.identifier)
+    conversation: str = declare(check.identifier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """A command could not be carried out.
 
+    ``request`` names the request that it answers, ``retry_ms`` (code ``busy``) how long to wait before asking again.
     ``turn`` names the turn that ends by it (or never began); ``conversation`` alone, a conversation that could not
     be opened or is lost. ``kind`` is the family of the error, ``answers`` the kind of the command.
     """
 
     event: ClassVar[str] = "error"
-    code: str = _field(check.text)
-    message: str = _field(check.text)
-    hint: str = _field(check.text, "")
-    kind: str = _field(check.text, "error")
-    answers: str | None = _field(check.optional(check.text), None)
-    conversation: str | None = _field(check.optional(check.identifier), None)
-    turn: str | None = _field(check.optional(check.identifier), None)
+    code: str = declare(check.text)
+    message: str = declare(check.text)
+    hint: str = declare(check.text, "")
+    kind: str = declare(check.text, "error")
+    answers: str | None = declare(check.optional(check.text), None)
+    conversation: str | None = declare(check.optional(check.identifier), None)
+    turn: str | None = declare(check.optional(check.identifier), None)
+    request: str | None = declare(check.optional(check.identifier), None)
+    retry_ms: int | None = declare(check.optional(check.natural), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A request was carried out; ``value`` is what it asked for."""
+
+    event: ClassVar[str] = "done"
+    request: str = declare(check.identifier)
+    answers: str = declare(check.text)
+    value: Mapping[str, Any] = declare(check.mapping, dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overheard:
+    """Something in the conversation of others: ``content`` is what was said to the npc, or an event of its turn."""
+
+    event: ClassVar[str] = "overheard"
+    npc: str = declare(check.identifier)
+    player: str = declare(check.text)
+    history: str = declare(check.text)
+    turn: str = declare(check.identifier)
+    content: Mapping[str, Any] = declare(check.mapping)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +291,7 @@ class Pong:
     """Here. The nonce is the ping's."""
 
     event: ClassVar[str] = "pong"
-    nonce: int = _field(check.natural, 0)
+    nonce: int = declare(check.natural, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +299,9 @@ class Reset:
     """The server has lost its conversations (its worker died): every open turn ends with this error."""
 
     event: ClassVar[str] = "reset"
-    code: str = _field(check.text)
-    message: str = _field(check.text)
-    hint: str = _field(check.text, "")
+    code: str = declare(check.text)
+    message: str = declare(check.text)
+    hint: str = declare(check.text, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,10 +309,10 @@ class Goodbye:
     """The server ends the connection, and why: another version, a world that does not load, a shutdown."""
 
     event: ClassVar[str] = "goodbye"
-    code: str = _field(check.text)
-    message: str = _field(check.text)
-    hint: str = _field(check.text, "")
-    kind: str = _field(check.text, "bridge_error")
+    code: str = declare(check.text)
+    message: str = declare(check.text)
+    hint: str = declare(check.text, "")
+    kind: str = declare(check.text, "bridge_error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,26 +320,42 @@ class TurnEvent:
     """An event of a turn: the fields of `npcsdk.events`, and where they belong.
 
     ``seq`` counts the events of a conversation from 1, so that a client sees what it missed or has already had.
+    Texts that a slow reader did not take in time travel as one: then ``first`` is the number of the first of them.
     """
 
     conversation: str
     turn: str
     seq: int
     event: Event
+    first: int | None = None
 
 
-Command: TypeAlias = Hello | Open | Close | Say | React | Cancel | Result | Ping | Leave
+Command: TypeAlias = Hello | Open | Close | Say | React | Cancel | Result | Typing | Ping | Leave | Request
 ServerEvent: TypeAlias = (
-    Welcome | Loading | Ready | Opened | Closed | Problem | Pong | Reset | Goodbye | TurnEvent
+    Welcome
+    | Loading
+    | Ready
+    | Opened
+    | Closed
+    | Problem
+    | Done
+    | Overheard
+    | Pong
+    | Reset
+    | Goodbye
+    | TurnEvent
 )
 Message: TypeAlias = Command | ServerEvent
 
-COMMANDS: dict[str, type[Command]] = {
-    kind.command: kind for kind in (Hello, Open, Close, Say, React, Cancel, Result, Ping, Leave)
-}
+COMMANDS: dict[str, type[Command]] = {kind.command: kind for kind in get_args(Command)}
 """What a client may send, by kind."""
 
 EVENTS: dict[str, type[ServerEvent]] = {
-    kind.event: kind for kind in (Welcome, Loading, Ready, Opened, Closed, Problem, Pong, Reset, Goodbye)
+    kind.event: kind for kind in get_args(ServerEvent) if kind is not TurnEvent
 }
 """What a server may send, by kind, besides the events of a turn."""
+
+SINCE: dict[str, tuple[int, int]] = dict.fromkeys(
+    (*(one.command for one in get_args(Request)), Typing.command, Done.event, Overheard.event), (1, 1)
+)
+"""The protocol version in which a kind of message was added; those not named are as old as the protocol."""

@@ -7,7 +7,19 @@ from typing import Any
 
 from npcsdk.errors import ProtocolError
 from npcsdk.wire.codec import MESSAGE_BYTES, decode_command, encode
-from npcsdk.wire.messages import Command, Goodbye, Hello, Leave, Ping, Pong, Problem, Reset, Welcome
+from npcsdk.wire.messages import (
+    Command,
+    Goodbye,
+    Hello,
+    Leave,
+    Ping,
+    Pong,
+    Problem,
+    React,
+    Reset,
+    Say,
+    Welcome,
+)
 from npcsdk.wire.version import FEATURES, PROTOCOL, agreed_version, sdk_version
 
 __all__ = ["ServerPeer"]
@@ -23,6 +35,7 @@ class ServerPeer:
 
     def __init__(self, *, epoch: str, limits: Mapping[str, Any], message_bytes: int = MESSAGE_BYTES) -> None:
         self.greeted = False
+        self.version = PROTOCOL
         self.epoch = epoch
         self._limits = limits
         self._message_bytes = message_bytes
@@ -76,6 +89,7 @@ class ServerPeer:
             self._outgoing.append(encode(goodbye))
             return None
         self.greeted = True
+        self.version = version
         welcome = Welcome(
             epoch=self.epoch,
             protocol=version,
@@ -94,6 +108,7 @@ class ServerPeer:
             kind="protocol_error",
             answers=command.command if command else None,
             conversation=getattr(command, "conversation", None),
-            turn=getattr(command, "turn", None),
+            turn=getattr(command, "turn", None) if isinstance(command, Say | React) else None,
+            request=getattr(command, "request", None),
         )
         self._outgoing.append(encode(problem))

@@ -92,6 +92,23 @@ def samples() -> Iterator[tuple[str, m.Message]]:
     yield "result", m.Result(**_PLACE, action="a1")
     yield "result, with a value", m.Result(**_PLACE, action="a1", value={"open": True, "after_s": 1.5})
     yield "result, failed", m.Result(**_PLACE, action="a1", status="failed", value="The gate is rusted shut.")
+    yield "heard", m.Heard(request="r1", **_PLACE, offset=12)
+    yield "prepare", m.Prepare(request="r1", conversation="c1")
+    yield "typing", m.Typing(conversation="c1", line="Wo ist die Mü")
+    yield "state", m.State(request="r1", conversation="c1", state={"night": True})
+    yield "set", m.SetValues(request="r1", npc="mira", values={"trust": 40})
+    yield "set, all fields", m.SetValues(request="r1", npc="mira", player="Ada", values={"mood": -0.5})
+    yield "remember", m.Remember(request="r1", npc="mira", text="The player paid for the window.")
+    yield (
+        "remember, all fields",
+        m.Remember(request="r1", npc="mira", text="Ada paid.", player="Ada", importance=0.9, at=86400.5),
+    )
+    yield "save", m.Save(request="r1", slot="autosave 3")
+    yield "load", m.Load(request="r1", slot="autosave 3")
+    yield "slots", m.Slots(request="r1")
+    yield "subscribe", m.Subscribe(request="r1", npc="mira")
+    yield "subscribe, no more", m.Subscribe(request="r1", npc="mira", on=False)
+    yield "metrics", m.Metrics(request="r1")
     yield "ping", m.Ping(nonce=7)
     yield "goodbye of a client", m.Leave()
     yield "welcome", m.Welcome(epoch="e1", protocol=(1, 0))
@@ -121,6 +138,10 @@ def samples() -> Iterator[tuple[str, m.Message]]:
     yield "closed", m.Closed(conversation="c1")
     yield "text", m.TurnEvent(**_PLACE, seq=1, event=Text(text="Good "))
     yield "text, further on", m.TurnEvent(**_PLACE, seq=300, event=Text(text="é🙂", offset=70000))
+    yield (
+        "text, several in one",
+        m.TurnEvent(**_PLACE, seq=9, event=Text(text=" several words", offset=4), first=5),
+    )
     yield (
         "action that begins",
         m.TurnEvent(**_PLACE, seq=1, event=ActionStarted(id="a1", name="open_gate", offset=5)),
@@ -205,6 +226,25 @@ def samples() -> Iterator[tuple[str, m.Message]]:
             turn="t2",
         ),
     )
+    yield (
+        "error that refuses a request",
+        m.Problem(
+            code="busy",
+            message="This client asks for more than 600 messages a minute.",
+            hint="Wait a little.",
+            answers="save",
+            request="r1",
+            retry_ms=1500,
+        ),
+    )
+    yield "done", m.Done(request="r1", answers="save")
+    yield "done, with a value", m.Done(request="r1", answers="slots", value={"slots": ["autosave 3"]})
+    yield (
+        "overheard",
+        m.Overheard(
+            npc="mira", player="Ada", history="h1", turn="t1", content={"event": "text", "text": "Hm."}
+        ),
+    )
     yield "pong", m.Pong(nonce=7)
     yield "reset", m.Reset(code="worker_died", message="The worker process was killed.", hint="Say it again.")
     yield (
@@ -219,8 +259,11 @@ def render() -> str:
     for name, message in samples():
         payload = encode(message)
         fields: dict[str, Any] = unpack(payload)
+        kind = str(fields.get("command") or fields["event"])
+        since = [1, 1] if "first" in fields or "retry_ms" in fields else list(m.SINCE.get(kind, (1, 0)))
+        origin = "client" if "command" in fields else "server"
         vectors.append(
-            f'  {{"name": {json.dumps(name)}, "from": "{"client" if "command" in fields else "server"}",\n'
+            f'  {{"name": {json.dumps(name)}, "from": "{origin}", "since": {json.dumps(since)},\n'
             f'   "fields": {json.dumps(fields, ensure_ascii=False)},\n'
             f'   "bytes": "{payload.hex()}"}}'
         )

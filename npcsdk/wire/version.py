@@ -8,13 +8,13 @@ from __future__ import annotations
 
 __all__ = ["DEFAULT_ADDRESS", "FEATURES", "PROTOCOL", "agreed_version", "sdk_version"]
 
-PROTOCOL = (1, 0)
+PROTOCOL = (1, 1)
 """Major and minor number of the protocol that this package speaks."""
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5990"
 """Where a server listens unless told otherwise."""
 
-FEATURES = ("actions", "react", "resume")
+FEATURES = ("actions", "react", "resume", "requests", "coalesced")
 """What this side can do beyond saying and hearing; a peer may look before it asks for more."""
 
 

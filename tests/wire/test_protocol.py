@@ -327,6 +327,82 @@ def test_a_client_that_slept_does_not_blame_the_server(server: Server) -> None:
     assert ends(server.turn("t1", End(reason="stop"))) == {"t1": End(reason="stop")}
 
 
+def saves(server: Server, request: str = "r1") -> m.Save:
+    command = m.Save(request=request, slot="here")
+    server.peer.request(command, server.now)
+    return command
+
+
+def problems(notices: list[m.ServerEvent]) -> dict[str | None, str]:
+    return {one.request: one.code for one in notices if isinstance(one, m.Problem)}
+
+
+def test_a_request_is_answered_once(server: Server) -> None:
+    command = saves(server)
+    assert server.heard() == [command]
+    done = m.Done(request="r1", answers="save")
+    assert server.tells(done) == [done]
+    assert server.tells(done) == []
+
+
+def test_a_request_without_an_answer_is_asked_again_on_a_new_connection(server: Server) -> None:
+    command = saves(server)
+    server.heard()
+    server.tells(m.Problem(code="hello_first", message="Who are you?"))
+    server.heard()
+    server.tells(m.Welcome(epoch="e1", protocol=PROTOCOL))
+    assert command in server.heard()
+
+
+def test_a_request_to_a_server_that_was_restarted_is_lost(server: Server) -> None:
+    saves(server)
+    server.heard()
+    server.tells(m.Problem(code="hello_first", message="Who are you?"))
+    assert problems(server.tells(m.Welcome(epoch="e2", protocol=PROTOCOL))) == {"r1": "request_lost"}
+
+
+def test_an_older_server_is_not_asked_for_what_it_does_not_know(server: Server) -> None:
+    server.tells(m.Problem(code="hello_first", message="Who are you?"))
+    server.tells(m.Welcome(epoch="e1", protocol=(1, 0)))
+    server.heard()
+    saves(server)
+    server.peer.typing("c1", "Where is")
+    assert server.heard() == []
+    assert problems(server.peer.notices()) == {"r1": "not_supported"}
+
+
+def test_texts_that_travel_as_one_are_no_gap(server: Server) -> None:
+    begin(server, "t1")
+    place = {"conversation": "c1", "turn": "t1"}
+    texts = [m.TurnEvent(**place, seq=n, event=Text(text=f"{n} ", offset=2 * n)) for n in (1, 2, 3)]
+    (joined,) = codec.coalesced([codec.encode(one) for one in texts])
+    one = codec.decode_event(joined)
+    assert (one.first, one.seq, one.event) == (1, 3, Text(text="1 2 3 ", offset=2))
+    assert server.tells(one) == [one]
+    assert server.tells(texts[2]) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["text", "end", "noise"])), max_size=30))
+def test_joining_texts_loses_nothing_and_keeps_the_order(kinds: list[tuple[str, str]]) -> None:
+    payloads, counts, said = [], dict.fromkeys("ab", 0), dict.fromkeys("ab", "")
+    for turn, kind in kinds:
+        if kind == "noise":
+            payloads.append(codec.encode(m.Pong(nonce=1)))
+            continue
+        counts[turn] += 1
+        event = Text(text=f"{turn}{counts[turn]} ") if kind == "text" else End(reason="stop")
+        said[turn] += event.text
+        payloads.append(codec.encode_turn_event("c" + turn, turn, counts[turn], event))
+    joined = codec.coalesced(codec.coalesced(payloads))
+    heard, seen = dict.fromkeys("ab", ""), dict.fromkeys("ab", 0)
+    for message in map(codec.decode_event, joined):
+        if isinstance(message, m.TurnEvent):
+            assert (message.first or message.seq) == seen[message.turn] + 1
+            seen[message.turn] = message.seq
+            heard[message.turn] += message.event.text
+    assert (heard, seen) == (said, counts)
+
+
 def test_a_goodbye_ends_everything_with_its_reason(server: Server) -> None:
     begin(server, "t1")
     told = server.tells(m.Goodbye(code="shutting_down", message="Bye."))
@@ -387,10 +463,10 @@ def test_without_a_hello_nothing_is_done(command: m.Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "agreed"), [((1, 0), (1, 0)), ((1, 7), (1, 0)), ((2, 0), None), ((0, 9), None)]
+    ("version", "agreed"), [((1, 0), (1, 0)), ((1, 7), (1, 1)), ((2, 0), None), ((0, 9), None)]
 )
 def test_versions(version: tuple[int, int], agreed: tuple[int, int] | None) -> None:
-    assert agreed_version(version, (1, 0)) == agreed
+    assert agreed_version(version, (1, 1)) == agreed
     server = peer()
     server.receive(codec.encode(m.Hello(client="me", protocol=version)))
     (answer,) = answers(server)
