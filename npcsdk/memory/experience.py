@@ -28,6 +28,8 @@ class Passage:
 class Experience:
     """One thing that ``npc`` experienced with ``interlocutor`` ("" for nobody in particular).
 
+    ``npc`` may also be `group_owner(id)` for what a whole group lived through, or `WORLD` for everybody.
+
     ``at`` is game time in seconds, ``importance`` lies between 0 and 1. ``timeline``, where given, is
     `Memory.timeline` as it was when the experience began: should a saved game have been loaded since, the
     experience is refused.

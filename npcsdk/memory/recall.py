@@ -32,13 +32,25 @@ from npcsdk.memory.experience import (
 from npcsdk.memory.files import read_file, write_file
 from npcsdk.memory.follower import Follower
 from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
+from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
 from npcsdk.memory.recaller import Recaller
 from npcsdk.memory.records import VALUE
 from npcsdk.memory.registry import make_embedder, make_index
 from npcsdk.memory.scoring import Weights
 
-__all__ = ["Experience", "Fact", "LoreLike", "Memory", "Passage"]
+__all__ = [
+    "WORLD",
+    "Experience",
+    "Fact",
+    "Group",
+    "Hearsay",
+    "Knowledge",
+    "LoreLike",
+    "Memory",
+    "Passage",
+    "group_owner",
+]
 
 _log = logging.getLogger("npcsdk.memory")
 
@@ -57,6 +69,7 @@ class Memory:
         embedder: str,
         index: str,
         weights: Weights,
+        knowledge: Knowledge,
     ) -> None:
         self._journal = journal
         self._embedder = made = make_embedder(embedder)
@@ -66,7 +79,9 @@ class Memory:
             lambda: make_index(index, directory, journal=journal.id, embedder=made, warn=_log.warning),
             warn=_log.warning,
         )
-        self._recaller = Recaller(journal, LoreShelf(lore, made), made, self._follower, weights)
+        self._recaller = Recaller(
+            journal, LoreShelf(lore, made), made, self._follower, weights=weights, knowledge=knowledge
+        )
         self._follower.start(self._recaller.settle)
         self._lock = threading.Lock()
         self._values: dict[tuple[int, str, str], dict[str, float]] = {}
@@ -80,9 +95,11 @@ class Memory:
         embedder: str = "hashing",
         index: str | None = None,
         weights: Weights | None = None,
+        knowledge: Knowledge | None = None,
     ) -> Memory:
         """Opens the memory kept in ``directory``; with None nothing is kept on disk.
 
+        ``knowledge`` says who else knows what a character lived through: groups, hearsay.
         ``index`` names another vector index than the usual one (Chroma, or exact search with no directory).
 
         Raises MemoryStoreError: see `Journal` for the codes, and ``embedder_unknown``. A missing or damaged
@@ -97,6 +114,7 @@ class Memory:
                 embedder=embedder,
                 index=index or ("exact" if directory is None else "chroma"),
                 weights=weights or Weights(),
+                knowledge=knowledge or Knowledge(),
             )
         except BaseException:
             journal.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.experience import Passage
 from npcsdk.memory.follower import Follower
 from npcsdk.memory.journal import Journal
+from npcsdk.memory.knowledge import Channel, Knowledge
 from npcsdk.memory.lore import LoreShelf
 from npcsdk.memory.query import Query
 from npcsdk.memory.records import SILENT, Record
@@ -23,7 +24,7 @@ from npcsdk.memory.scoring import Hit, Weights, pick, rank
 from npcsdk.memory.shelf import Shelf
 from npcsdk.memory.text import spelled, terms
 
-__all__ = ["Recaller"]
+__all__ = ["Recaller", "position_of"]
 
 _FETCH = 24  # vectors asked of the index at first; more only while they still match
 _FETCH_MOST = 768
@@ -31,18 +32,38 @@ _WORDS = 12  # candidates taken by words from each side
 _PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
 _SHELVED = 400_000  # records held in memory over all npcs; the longest unused npc is put away first
 
+_MEMORY = "memory:"
+
+
+@dataclass(slots=True)
+class _Part:
+    """One way of knowing, as far as it may be recalled now."""
+
+    channel: Channel
+    shelf: Shelf
+    mask: npt.NDArray[np.bool_]
+
 
 class Recaller:
     """One for each `npcsdk.memory.recall.Memory`, which hands it every record that is written (`took`)."""
 
     def __init__(
-        self, journal: Journal, lore: LoreShelf, embedder: Embedder, follower: Follower, weights: Weights
+        self,
+        journal: Journal,
+        lore: LoreShelf,
+        embedder: Embedder,
+        follower: Follower,
+        *,
+        weights: Weights,
+        knowledge: Knowledge,
     ) -> None:
         self._journal = journal
         self._lore = lore
         self._embedder = embedder
         self._follower = follower
         self._weights = weights
+        self._knowledge = knowledge
+        self._uses: Counter[int] = Counter()  # how often each was recalled, until `take_uses`
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # one npc's records are read at a time; taken before the other lock
         self._shelves: OrderedDict[str, Shelf] = OrderedDict()
@@ -64,19 +85,68 @@ class Recaller:
         if not terms(query):
             return []
         vector = self._embedder.embed([query])[0]
-        shelf = self.shelf(npc)
+        # Every shelf is read before the lock: that may take a while.
+        shelves = [(channel, self.shelf(channel.owner)) for channel in self._knowledge.channels(npc)]
         with self._lock:
-            mask = shelf.visible(self._journal.view, interlocutor, without_turns)
-        asking = self._ask_index(npc, vector, shelf, mask, wanted=3 * limit)
+            parts, time = self._known(shelves, interlocutor, without_turns, now)
+        asking = self._ask_index(vector, parts, wanted=3 * limit)
         with self._lock:  # while the index looks for itself
-            asked = Query.of(query, (self._lore.words, shelf.words))
-            similar = shelf.similar_fresh(vector, self._embedder)
-            met = asked.scores(shelf.words, len(mask))
+            asked = Query.of(query, (self._lore.words, *(part.shelf.words for part in parts)))
+            similar: dict[int, float] = {}
+            for part in parts:
+                similar.update(part.shelf.similar_fresh(vector, self._embedder))
+            met = [asked.scores(part.shelf.words, len(part.mask)) for part in parts]
         candidates = self._lore.candidates(asked, vector, tags, _WORDS)
         similar.update(self._answer(asking))
         with self._lock:
-            candidates += shelf.candidates(met, similar, mask, _WORDS, now)
-        return self._chosen(asked, rank(candidates, self._weights)[: 3 * limit + 3], limit)
+            for part, found in zip(parts, met, strict=True):
+                candidates += part.shelf.candidates(found, similar, part.mask, _WORDS, time, part.channel)
+        chosen = self._chosen(asked, rank(candidates, self._weights)[: 3 * limit + 3], limit)
+        with self._lock:
+            self._uses.update(position for item in chosen if (position := position_of(item.id)))
+        return chosen
+
+    def _known(
+        self,
+        shelves: Sequence[tuple[Channel, Shelf]],
+        interlocutor: str,
+        without_turns: Collection[str],
+        now: float | None,
+    ) -> tuple[list[_Part], float]:
+        """What may be recalled by each way of knowing, and the game time. Holds the lock."""
+        view = self._journal.view
+        parts = [
+            _Part(channel, shelf, shelf.visible(view, interlocutor, without_turns))
+            for channel, shelf in shelves
+            if len(shelf)
+        ]
+        time = max((part.shelf.time(part.mask) for part in parts), default=0.0) if now is None else now
+        for part in parts:
+            if part.channel.heard_from:
+                part.mask = part.shelf.heard(part.mask, part.channel, time)
+        self._drop_old_facts(parts)
+        return parts, time
+
+    @staticmethod
+    def _drop_old_facts(parts: Sequence[_Part]) -> None:
+        """Of what several facts say about a subject's attribute, only the newest counts, whoever knows it."""
+        keys: set[tuple[str, str]] = set()
+        for number, part in enumerate(parts):
+            keys |= part.shelf.replaced_facts
+            for other in parts[:number]:
+                keys |= part.shelf.fact_keys & other.shelf.fact_keys
+        old: dict[int, list[int]] = {}
+        for key in keys:
+            seen = [
+                (part.shelf.position(document), number, document)
+                for number, part in enumerate(parts)
+                for document in part.shelf.facts(key, part.mask)
+            ]
+            for _, number, document in sorted(seen)[:-1]:
+                old.setdefault(number, []).append(document)
+        for number, documents in old.items():
+            parts[number].mask = parts[number].mask.copy()  # the shelf keeps the one it gave
+            parts[number].mask[documents] = False
 
     def write(self, append: Callable[[], Sequence[Record]]) -> None:
         """Calls ``append`` and takes the records that it gives; shelves get them in the journal's order."""
@@ -91,6 +161,19 @@ class Recaller:
         with self._lock:
             for shelf in self._shelves.values():
                 shelf.settle(position)
+
+    def take_uses(self) -> dict[int, int]:
+        """How often each record was recalled since this was asked last."""
+        with self._lock:
+            uses, self._uses = dict(self._uses), Counter()
+        return uses
+
+    def remove(self, npc: str, positions: Collection[int]) -> None:
+        """The journal has these records no more."""
+        with self._lock:
+            shelf = self._shelves.get(npc)
+            if shelf is not None:
+                shelf.remove(positions)
 
     def put_away(self) -> None:
         """Lets go of all shelves; each is read again when it is wanted."""
@@ -132,31 +215,31 @@ class Recaller:
         return shelf
 
     def _ask_index(
-        self, npc: str, vector: Vectors, shelf: Shelf, mask: npt.NDArray[np.bool_], *, wanted: int
+        self, vector: Vectors, parts: Sequence[_Part], *, wanted: int
     ) -> Future[list[tuple[int, float]]] | None:
         """Asks the index, on a thread of its own so that a slow one costs a turn no more than `_PATIENCE`."""
         index = self._follower.index
-        if index is None or not vector.any() or not len(shelf):
+        if index is None or not vector.any() or not parts:
             return None
         if self._asked is not None and not self._asked.done():
             return None  # still busy with an earlier question: the turn goes by words
 
-        def ask() -> list[tuple[int, float]]:
+        def ask(part: _Part) -> list[tuple[int, float]]:
             limit = _FETCH
             while True:
-                found = index.query(npc, vector, limit)
+                found = index.query(part.channel.owner, vector, limit)
                 # Others' memories and other timelines' lie in the same collection: fetched and passed over.
                 matching = [position for position, cosine in found if cosine >= self._weights.min_cosine]
                 if len(matching) < limit or limit >= _FETCH_MOST:
                     return found
                 with self._lock:
-                    seen = shelf.count(matching, mask)
+                    seen = part.shelf.count(matching, part.mask)
                 if seen >= wanted:
                     return found
                 limit *= 4
 
         try:
-            self._asked = self._asker.submit(ask)
+            self._asked = self._asker.submit(lambda: [hit for part in parts for hit in ask(part)])
         except RuntimeError:  # closed meanwhile; the journal will say so
             return None
         return self._asked
@@ -194,7 +277,7 @@ class Recaller:
 
     def _passage(self, hit: Hit, record: Record | None) -> Passage:
         if record is not None:
-            found, text, source = f"memory:{record.seq}", record.text, f"memory/{record.kind}"
+            found, text, source = f"{_MEMORY}{record.seq}", record.text, f"memory/{record.kind}"
             read = text
         else:
             lore = self._lore.passages[self._lore.key(hit.candidate.key)]
@@ -205,3 +288,9 @@ class Recaller:
         words = tuple(spelling[term] for term in hit.candidate.words)
         shown = Hit(replace(hit.candidate, words=words), hit.score)
         return Passage(found, text, source, hit.score, shown.reason(self._weights))
+
+
+def position_of(passage: str) -> int:
+    """Where the journal has the memory with this passage id; 0 for lore."""
+    number = passage.removeprefix(_MEMORY) if passage.startswith(_MEMORY) else ""
+    return int(number) if number.isdecimal() else 0

@@ -54,6 +54,8 @@ class Candidate:
     importance: float = 0.5
     trust: float = 1.0
     """Scales the score: what somebody said is worth less than what happened."""
+    heard_from: str = ""
+    """Who told it, where it is hearsay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Hit:
             parts.append(f"alike {candidate.cosine:.2f}")
         if candidate.age is not None and _recency(candidate.age, weights.half_life) > 0.75:
             parts.append("recent")
+        if candidate.heard_from:
+            parts.append(f"heard from {candidate.heard_from}")
         if candidate.importance > 0.75:
             parts.append("important")
         return "; ".join(parts)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, KeysView, Mapping, Set
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from npcsdk.memory.journal import Record
+from npcsdk.memory.knowledge import Channel
 from npcsdk.memory.lexical import LexicalIndex
 from npcsdk.memory.query import best
+from npcsdk.memory.records import FACT, Record
 from npcsdk.memory.registry import Embedder, Vectors
 from npcsdk.memory.scoring import Candidate
 from npcsdk.memory.text import terms
 from npcsdk.memory.timeline import View
 from npcsdk.memory.vectors import ExactVectors
 
-__all__ = ["Shelf"]
+__all__ = ["Shelf", "fact_key"]
 
 _MASKS = 16  # kept at a time: one for each interlocutor of late
 _EMBED_NOW = 32  # a turn writes two or three records; a bulk import is the index's business
@@ -42,6 +44,11 @@ class Shelf:
         self._importance: array[float] = array("f")
         self._trust: array[float] = array("f")
         self._person: dict[str, int] = {"": 0}  # nobody in particular: everybody may hear of it
+        self._kinds: array[int] = array("b")
+        self._kind: dict[str, int] = {}
+        self._facts: dict[tuple[str, str], list[int]] = {}  # subject and attribute → documents, oldest first
+        self._replaced: set[tuple[str, str]] = set()
+        self._gone: set[int] = set()  # documents whose records the journal has no more
         self._turns: dict[str, list[int]] = {}
         self._masks: dict[tuple[int, int], npt.NDArray[np.bool_]] = {}
 
@@ -65,6 +72,12 @@ class Shelf:
             self._at.append(record.at)
             self._importance.append(record.importance)
             self._trust.append(_trust(record))
+            self._kinds.append(self._kind.setdefault(record.kind, len(self._kind)))
+            if record.kind == FACT and record.data is not None:
+                facts = self._facts.setdefault(fact_key(record.data), [])
+                facts.append(document)
+                if len(facts) > 1:
+                    self._replaced.add(fact_key(record.data))
             if record.turn:
                 self._turns.setdefault(record.turn, []).append(document)
             self._unread.append((record.seq, record.text))
@@ -113,12 +126,49 @@ class Shelf:
             seen, inverse = np.unique(timelines, return_inverse=True)
             limits = np.array([view.limits.get(int(timeline), -1) for timeline in seen], dtype=np.int64)
             new = (positions <= limits[inverse]) & ((people == person) | (people == 0))
+            new[[document - done for document in self._gone if document >= done]] = False
             mask = self._masks[view.timeline, person] = np.concatenate([mask, new])
         hidden = [document for turn in without_turns for document in self._turns.get(turn, ())]
         if hidden:
             mask = mask.copy()
             mask[hidden] = False
         return mask
+
+    def heard(self, mask: npt.NDArray[np.bool_], channel: Channel, now: float) -> npt.NDArray[np.bool_]:
+        """Of what ``mask`` shows, what has come over ``channel`` by the game time ``now``."""
+        wanted = [number for kind, number in self._kind.items() if kind in channel.kinds]
+        size = len(mask)
+        kinds = np.array(self._kinds[:size], dtype=np.int8)
+        at = np.array(self._at[:size], dtype=np.float64)
+        importance = np.array(self._importance[:size], dtype=np.float32)
+        told = np.isin(kinds, wanted) & (at + channel.delay <= now)
+        return mask & told & (importance >= np.float32(channel.importance))
+
+    @property
+    def fact_keys(self) -> KeysView[tuple[str, str]]:
+        """The subjects and attributes that it has facts about."""
+        return self._facts.keys()
+
+    @property
+    def replaced_facts(self) -> Set[tuple[str, str]]:
+        """Those about which it has more than one."""
+        return self._replaced
+
+    def facts(self, key: tuple[str, str], mask: npt.NDArray[np.bool_]) -> list[int]:
+        """The documents about a subject's attribute that ``mask`` shows, oldest first."""
+        size = len(mask)
+        return [document for document in self._facts.get(key, ()) if document < size and mask[document]]
+
+    def position(self, document: int) -> int:
+        """Where the journal has it."""
+        return self._positions[document]
+
+    def remove(self, positions: Iterable[int]) -> None:
+        """The journal has these no more: they are never candidates again."""
+        gone = set(self.documents(positions).values())
+        self._gone |= gone
+        for mask in self._masks.values():
+            mask[[document for document in gone if document < len(mask)]] = False
 
     def documents(self, positions: Iterable[int]) -> dict[int, int]:
         """Position → document, for those that it holds."""
@@ -133,18 +183,26 @@ class Shelf:
             if same
         }
 
+    def time(self, mask: npt.NDArray[np.bool_]) -> float:
+        """The game time of the newest thing that ``mask`` shows; 0 for none."""
+        return (
+            float(np.frombuffer(self._at, dtype=np.float64)[: len(mask)][mask].max(initial=0.0))
+            if len(self)
+            else 0.0
+        )
+
     def candidates(
         self,
         met: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
         similar: Mapping[int, float],
         mask: npt.NDArray[np.bool_],
         limit: int,
-        now: float | None,
+        now: float,
+        channel: Channel,
     ) -> list[Candidate]:
         """What may be recalled: positions that are ``similar`` (→ cosine) and the best ``limit`` by words.
 
-        ``met``: scores and coverage of the first ``len(mask)`` documents. ``now`` is game
-        time; None for that of the newest visible record.
+        ``met``: scores and coverage of the first ``len(mask)`` documents. ``now`` is game time.
         ``mask`` is `visible`'s, possibly of a moment ago: documents that came since are not candidates.
         """
         scores, coverage = met
@@ -155,9 +213,6 @@ class Shelf:
         }
         for document in best(np.where(mask, scores, 0.0), limit):
             cosines.setdefault(document, None)
-        if now is None:
-            times = np.frombuffer(self._at, dtype=np.float64)[: len(mask)]
-            now = float(times[mask].max(initial=0.0)) if cosines else 0.0
         return [
             Candidate(
                 key=self._positions[document],
@@ -166,10 +221,16 @@ class Shelf:
                 coverage=float(coverage[document]),
                 age=now - self._at[document],
                 importance=self._importance[document],
-                trust=self._trust[document],
+                trust=self._trust[document] * channel.certainty,
+                heard_from=channel.heard_from,
             )
             for document, cosine in cosines.items()
         ]
+
+
+def fact_key(data: Mapping[str, Any]) -> tuple[str, str]:
+    """What a fact is about; upper and lower case are the same."""
+    return str(data.get("subject", "")).casefold(), str(data.get("attribute", "")).casefold()
 
 
 def _trust(record: Record) -> float:
