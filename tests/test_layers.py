@@ -52,6 +52,7 @@ PURE = ("npcsdk.errors", "npcsdk.events", "npcsdk.conditions")
 ADAPTERS = (
     "npcsdk.backends.onnx_genai",
     "npcsdk.backends.openai_compat",
+    "npcsdk.backends.transformers",
     "npcsdk.memory.index",
     "npcsdk.memory.embed",
     "npcsdk.models.download",
@@ -70,6 +71,8 @@ OWNERS = {
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
     "jinja2": ("npcsdk.prompt.templates.jinja_render",),
+    "torch": ("npcsdk.backends.transformers",),
+    "transformers": ("npcsdk.backends.transformers",),
     "httpx": ("npcsdk.backends.http_stream",),
     "huggingface_hub": ("npcsdk.models.download",),
     "typer": ("npcsdk.cli",),

@@ -30,13 +30,11 @@ BACKENDS: dict[str, str] = {
     "onnx_genai": "npcsdk.backends.onnx_genai:load",
     "openai_compat": "npcsdk.backends.openai_compat:load",
     "scripted": "npcsdk.backends.scripted:load",
+    "transformers": "npcsdk.backends.transformers:load",
 }
 """Built-in backends: name -> ``module:function``."""
 
-_INSTEAD = {
-    "transformers": "Convert it to ONNX with python -m onnxruntime_genai.models.builder, and name the new folder. ",
-}
-_EXTRAS = {"openai_compat": "openai"}
+_EXTRAS = {"openai_compat": "openai", "transformers": "transformers"}
 # A server that names its model and shows no chat template -> the model's prompt and tool format.
 _SERVED = (
     (re.compile(r"nemotron-mini", re.IGNORECASE), ("nemotron", "nemotron")),
@@ -69,7 +67,7 @@ def resolve(model: str | None) -> ModelSource:
             f"The model {found.name!r} was found ({found.why}); it needs the backend {found.backend!r}, which is not "
             "here.",
             code="model_unsupported",
-            hint=_INSTEAD.get(found.backend, "") + f"Backends here: {', '.join(backend_names())}.",
+            hint=f"Backends here: {', '.join(backend_names())}.",
         )
     source = ModelSource(
         name=found.name,
