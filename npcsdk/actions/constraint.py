@@ -24,6 +24,10 @@ __all__ = ["BadCall", "Offer", "Offered", "make_offer", "state_values"]
 SOURCE = "x-from"
 MAX_STRING = 200
 """The greatest length of a generated string whose schema gives none: a small model must not run on in one."""
+MAX_INTEGER = 999_999_999
+"""Likewise for whole numbers, either side of zero: nine digits."""
+MAX_ITEMS = 16
+"""Likewise for the items of a list."""
 _MAX_REASON = 200
 
 
@@ -207,7 +211,7 @@ def _narrow(
 
 
 def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema with a greatest length for strings that have none, and closed against invented arguments."""
+    """The schema with a bound for all that has none, and closed against invented arguments."""
     return {**_with_bounds(schema), "additionalProperties": False}
 
 
@@ -224,8 +228,18 @@ def _with_bounds(schema: Any) -> Any:
             bounded[key] = [_with_bounds(item) for item in cast("Sequence[Any]", bounded[key])]
     if "items" in bounded:
         bounded["items"] = _with_bounds(bounded["items"])
-    if bounded.get("type") == "string" and not {"enum", "const", "maxLength", "pattern"} & bounded.keys():
+    kind = bounded.get("type")
+    if {"enum", "const"} & bounded.keys():
+        return bounded
+    if kind == "string" and not {"maxLength", "pattern"} & bounded.keys():
         bounded["maxLength"] = MAX_STRING
+    elif kind == "integer":
+        if not {"minimum", "exclusiveMinimum"} & bounded.keys():
+            bounded["minimum"] = -MAX_INTEGER
+        if not {"maximum", "exclusiveMaximum"} & bounded.keys():
+            bounded["maximum"] = MAX_INTEGER
+    elif kind == "array":
+        bounded.setdefault("maxItems", MAX_ITEMS)
     return bounded
 
 

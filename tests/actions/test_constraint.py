@@ -266,3 +266,26 @@ def test_whatever_the_state_lists_is_legal_and_nothing_else(
         if not isinstance(value, str) or value not in legal:
             with pytest.raises(BadCall):
                 offer.check(Call("open_gate", {"gate": value}))
+
+
+def test_what_a_schema_leaves_open_is_bounded_while_it_is_generated() -> None:
+    """A small model that runs on inside a number, a string or a list would fill its whole reply with it."""
+    parameters = {
+        "type": "object",
+        "properties": {
+            "count": {"type": "integer"},
+            "small": {"type": "integer", "minimum": 1, "exclusiveMaximum": 5},
+            "names": {"type": "array", "items": {"type": "string"}},
+            "choice": {"type": "integer", "enum": [10**12]},
+        },
+    }
+    offer = make_offer([ActionDefinition(name="act", parameters=parameters)], {})
+    ((_, schema),) = offer.constraint(load_format("nemotron"), 1).tools
+    made = schema["properties"]
+    assert made["count"]["minimum"] == -made["count"]["maximum"] < 0
+    assert made["small"] == {"type": "integer", "minimum": 1, "exclusiveMaximum": 5}
+    assert made["names"]["maxItems"] > 1
+    assert made["names"]["items"]["maxLength"] > 1
+    assert made["choice"] == {"type": "integer", "enum": [10**12]}
+    # what the game itself allows stays as wide as its schema: only generating is bounded
+    assert offer.check(Call("act", {"count": 10**12}))[1]["count"] == 10**12
