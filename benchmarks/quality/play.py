@@ -136,6 +136,9 @@ class _Given:
     def append_turn(self, *_: Any, **__: Any) -> None:
         return None
 
+    def warm(self, npc: str) -> None:
+        return None
+
     def close(self) -> None:
         return None
 

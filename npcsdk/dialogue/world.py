@@ -20,7 +20,7 @@ from npcsdk.dialogue.conversation import Conversation, Limits, Mind
 from npcsdk.dialogue.notebook import PRIVATE, Notebook
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.errors import ModelError, WorldError
-from npcsdk.memory.recall import Experience, Memory
+from npcsdk.memory.recall import Experience, Knowledge, Memory
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
@@ -150,6 +150,7 @@ class World:
                 id=key,
                 definitions=actions and (lambda: self.actions_with(actions())),
             )
+            self._memory.warm(npc)  # so that its first turn need not read the journal
             return opened
 
     # What a game's director does.
@@ -266,7 +267,8 @@ def open_world(
     source = resolve(model)
     given = {**source.options, **(options or {})}
     source = replace(source, tool_format=str(given.pop("tool_format", source.tool_format)), options=given)
-    stored = Memory.open(memory, definition.lore)
+    knowledge = Knowledge(definition.groups, definition.hearsay)
+    stored = Memory.open(memory, definition.lore, knowledge=knowledge)
     try:
         backend = load(source)
         try:

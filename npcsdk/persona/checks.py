@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from npcsdk.persona.diagnostics import did_you_mean
 from npcsdk.persona.schema import (
     ActionEntry,
+    GroupEntry,
+    HearsayEntry,
     LoreHeader,
     ParameterEntry,
     Persona,
@@ -202,6 +204,10 @@ def _owner(model: type[BaseModel], path: Path) -> tuple[str, list[str]]:
             return "a secret", keys_of(Secret)
         case ("actions", _):
             return "an action", keys_of(ActionEntry)
+        case ("groups", _):
+            return "a group", keys_of(GroupEntry)
+        case ("hearsay", _):
+            return "a rule of hearsay", keys_of(HearsayEntry)
         case ("actions", _, "parameters", _):
             return "a parameter", keys_of(ParameterEntry)
         case _:

@@ -103,6 +103,8 @@ def _rows() -> Iterable[Kind]:
         'A condition looks like: trust >= 60 and quest.mine == "done"',
     )
     yield error(42, "{problem}", "")
+    yield error(43, "there is nobody called `{name}` here", "The ids are: {known}.")
+    yield error(44, "there is a {other} `{name}` already", "Give this group another id.")
     # 050-059: what is probably not meant.
     yield warning(
         50,

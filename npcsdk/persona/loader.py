@@ -23,6 +23,7 @@ from npcsdk.persona.checks import validate
 from npcsdk.persona.diagnostics import Diagnostic, diagnose, did_you_mean
 from npcsdk.persona.lore import Lore, read_lore
 from npcsdk.persona.schema import COMMON_TAG, Persona, WorldDefinition, WorldFile
+from npcsdk.persona.society import check_society
 from npcsdk.persona.source import Path as KeyPath
 from npcsdk.persona.source import Source, Span, decode
 from npcsdk.persona.yaml_source import read_yaml
@@ -172,6 +173,7 @@ def read_world(folder: Path) -> tuple[WorldDefinition | None, list[Diagnostic]]:
     for file in files:
         _check_references(file, files, world_source)
     _check_state_names(world_source, files)
+    check_society(world_source, [file.id for file in files])
     # What is missing because a file could not be read is not worth a word.
     if (
         files

@@ -19,6 +19,8 @@ __all__ = [
     "COMMON_TAG",
     "DEFAULT_RULES",
     "ActionEntry",
+    "GroupEntry",
+    "HearsayEntry",
     "LoreHeader",
     "LorePassage",
     "ParameterEntry",
@@ -201,6 +203,28 @@ class ActionEntry(_Entry):
     )
 
 
+class GroupEntry(_Entry):
+    """A faction, a household: what happens to it, all of its members know."""
+
+    id: Identifier = Field(description="How programs and `hearsay` call it.")
+    members: tuple[Identifier, ...] = Field(min_length=1, description="The ids of its personas.")
+
+
+class HearsayEntry(_Entry):
+    """Somebody tells somebody what happened: the guard tells the captain."""
+
+    speaker: Identifier = Field(alias="from", description="Who tells it: a persona or a group.")
+    listener: Identifier = Field(alias="to", description="Who hears it: a persona or a group.")
+    delay: Number = Field(default=0.0, ge=0, description="Game seconds until word has come.")
+    certainty: Number = Field(default=0.7, gt=0, le=1, description="How much of its certainty is left.")
+    kinds: tuple[Literal["event", "fact", "note", "turn"], ...] = Field(
+        default=("event", "fact", "note"),
+        min_length=1,
+        description="What is told on. `turn` is what was said in conversations.",
+    )
+    importance: Number = Field(default=0.0, ge=0, le=1, description="The least that is worth telling.")
+
+
 def _actions_differ(actions: dict[str, ActionEntry]) -> dict[str, ActionEntry]:
     seen: dict[str, str] = {}
     for name in actions:
@@ -281,6 +305,10 @@ class WorldFile(_Entry):
         default_factory=dict[str, ActionEntry],
         description="What characters can do in the game, by name.",
     )
+    groups: tuple[GroupEntry, ...] = Field(
+        default=(), description="Factions and households, whose members share what happens to them."
+    )
+    hearsay: tuple[HearsayEntry, ...] = Field(default=(), description="Who tells whom what happened.")
     sampling: SamplingEntry = Field(default=SamplingEntry(), description="How freely everybody speaks.")
 
 

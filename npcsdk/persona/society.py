@@ -1,0 +1,46 @@
+"""Checks of `groups:` and `hearsay:` in world.yaml: everybody in them exists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, cast
+
+from npcsdk.persona.diagnostics import did_you_mean
+from npcsdk.persona.source import Path, Source
+
+__all__ = ["check_society"]
+
+
+def check_society(world: Source, personas: Collection[str]) -> None:
+    """Report every member, speaker and listener that is no persona (or, for the latter two, no group).
+
+    It reads the file's plain values, so that a mistake elsewhere in it does not hide these.
+    """
+    groups: set[str] = set()
+    for index, group in _entries(world, "groups"):
+        name = group.get("id")
+        if isinstance(name, str):
+            if name in groups or name in personas:
+                other = "group" if name in groups else "persona"
+                world.report("NPC044", world.value_at(("groups", index, "id")), name=name, other=other)
+            groups.add(name)
+        members = group.get("members")
+        for place, member in enumerate(cast("list[Any]", members) if isinstance(members, list) else []):
+            _check(world, ("groups", index, "members", place), member, personas)
+    for index, rule in _entries(world, "hearsay"):
+        for key in ("from", "to"):
+            _check(world, ("hearsay", index, key), rule.get(key), [*personas, *groups])
+
+
+def _check(world: Source, path: Path, name: Any, known: Collection[str]) -> None:
+    if isinstance(name, str) and name not in known:
+        hint = did_you_mean(name, known)
+        world.report("NPC043", world.value_at(path), name=name, known=", ".join(sorted(known)), hint=hint)
+
+
+def _entries(world: Source, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    whole: Any = world.value
+    listed: Any = cast("dict[str, Any]", whole).get(key) if isinstance(whole, dict) else None
+    for index, entry in enumerate(cast("list[Any]", listed) if isinstance(listed, list) else []):
+        if isinstance(entry, dict):
+            yield index, cast("dict[str, Any]", entry)
