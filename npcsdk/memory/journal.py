@@ -10,12 +10,13 @@ that still names the abandoned timeline is refused.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from npcsdk.errors import MemoryStoreError
+from npcsdk.memory.forgetting import Kept
 from npcsdk.memory.records import (
     COLUMNS,
     INSERT,
@@ -144,6 +145,56 @@ class Journal:
         """Removes what neither this timeline nor a slot can reach: npc → how many records."""
         with self._open():
             return self._slots.collect()
+
+    # -- forgetting
+
+    def mark(self, uses: Mapping[int, int], pinned: Mapping[int, bool] | None = None) -> None:
+        """Counts how often records were recalled, and pins some; positions that do not exist are ignored."""
+        if not uses and not pinned:
+            return
+        add = "INSERT INTO marks (seq, uses) SELECT seq, ? FROM records WHERE seq = ? "
+        pin = "INSERT INTO marks (seq, pinned) SELECT seq, ? FROM records WHERE seq = ? "
+        with self._open(), self._store.transaction():
+            self._store.db.executemany(
+                f"{add} ON CONFLICT (seq) DO UPDATE SET uses = uses + excluded.uses",
+                [(count, seq) for seq, count in uses.items()],
+            )
+            self._store.db.executemany(
+                f"{pin} ON CONFLICT (seq) DO UPDATE SET pinned = excluded.pinned",
+                [(int(yes), seq) for seq, yes in (pinned or {}).items()],
+            )
+
+    def kept(self, npc: str) -> list[Kept]:
+        """What decides which of an npc's records to keep, on every timeline; no transcripts."""
+        with self._open():
+            rows = self._store.db.execute(
+                "SELECT seq, game_time, importance, coalesce(uses, 0), coalesce(pinned, 0) FROM records "
+                f"LEFT JOIN marks USING (seq) WHERE npc = ? AND {_LIVED}",
+                (npc,),
+            ).fetchall()
+        return [Kept(seq, at, importance, uses, bool(pinned)) for seq, at, importance, uses, pinned in rows]
+
+    def remove(self, seqs: Sequence[int]) -> None:
+        """Deletes records; on disk when this returns."""
+        with self._open(), self._store.transaction():
+            self._store.db.executemany("DELETE FROM records WHERE seq = ?", [(seq,) for seq in seqs])
+
+    def traces(self, tells: Callable[[Record], bool]) -> list[Record]:
+        """The records of any kind, on any timeline, for which ``tells`` holds."""
+        found: list[Record] = []
+        last = 0
+        while records := self._select("WHERE seq > ? ORDER BY seq LIMIT 1000", (last,), visible=False):
+            found += filter(tells, records)
+            last = records[-1].seq
+        return found
+
+    def scrub(self) -> None:
+        """Leaves nothing of deleted records in the files."""
+        self._store.scrub()
+
+    def check(self) -> list[str]:
+        """What is wrong with the file; nothing, mostly."""
+        return self._store.check()
 
     # -- reading
 

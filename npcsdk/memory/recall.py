@@ -31,10 +31,11 @@ from npcsdk.memory.experience import (
 )
 from npcsdk.memory.files import read_file, write_file
 from npcsdk.memory.follower import Follower
+from npcsdk.memory.forgetting import least_useful, mentions, tells_of
 from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
-from npcsdk.memory.recaller import Recaller
+from npcsdk.memory.recaller import Recaller, position_of
 from npcsdk.memory.records import VALUE
 from npcsdk.memory.registry import make_embedder, make_index
 from npcsdk.memory.scoring import Weights
@@ -276,6 +277,58 @@ class Memory:
         self._follower.removed(removed)
         return sum(removed.values())
 
+    # -- forgetting
+
+    def pin(self, passage: str, *, pinned: bool = True) -> None:
+        """Keeps the memory with this passage id for good, or no longer; `trim` passes over it."""
+        position = position_of(passage)
+        if position not in self._journal.read([position]):
+            raise MemoryStoreError(
+                f"There is no memory {passage!r}.",
+                hint="Give the id of a recalled passage, such as memory:12; lore is never forgotten.",
+                code="memory_unknown",
+            )
+        self._journal.mark({}, {position: pinned})
+
+    def trim(self, npc: str, keep: int) -> int:
+        """Forgets the least useful memories of ``npc`` until ``keep`` are left; how many were forgotten.
+
+        What is important, recent or often recalled is kept before what is not, and what is pinned always.
+        """
+        self._journal.mark(self._recaller.take_uses())
+        gone = least_useful(self._journal.kept(npc), keep)
+        if gone:
+            self._journal.remove(gone)
+            self._recaller.remove(npc, gone)
+            self._follower.removed([npc])
+        return len(gone)
+
+    def forget(self, person: str, *, timeout: float = 30.0) -> int:
+        """Erases every trace of a player: what was shared with them or names them, anywhere, and their slots.
+
+        Returns how many records that were. When it does, nothing of them is in the folder's files any more;
+        files of `export_slot` are the game's to delete. End conversations with them first.
+
+        Raises MemoryStoreError ``forget_unfinished`` when the index could not be begun again in time.
+        """
+        found = self._journal.traces(tells_of(person))
+        named = mentions(person)
+        for slot in self._journal.slots():
+            if named(slot):
+                self._journal.delete_slot(slot)
+        self._journal.remove([record.seq for record in found])
+        self._journal.scrub()
+        self._recaller.put_away()
+        with self._lock:
+            self._values.clear()
+        if found and not self._follower.rebuild(timeout):
+            raise MemoryStoreError(
+                f"The records of {person!r} are erased, but the index that was made of them is not.",
+                hint="Close the world and delete the folder `index`; it is made again.",
+                code="forget_unfinished",
+            )
+        return len(found)
+
     # -- care
 
     def warm(self, npc: str) -> None:
@@ -283,7 +336,7 @@ class Memory:
 
         def read() -> None:
             with contextlib.suppress(MemoryStoreError):  # its first turn will say what is wrong
-                self._recaller.shelf(npc)
+                self._recaller.warm(npc)
 
         threading.Thread(target=read, name="npcsdk-memory-warm", daemon=True).start()
 
@@ -293,6 +346,8 @@ class Memory:
 
     def close(self) -> None:
         """Lets the index catch up (a few seconds at most) and the folder go. May be called again."""
+        with contextlib.suppress(MemoryStoreError):  # a count that is lost does no harm
+            self._journal.mark(self._recaller.take_uses())
         self._follower.close(_DRAIN)
         self._recaller.close()
         self._journal.close()

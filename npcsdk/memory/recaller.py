@@ -184,6 +184,11 @@ class Recaller:
         """Asks nothing any more."""
         self._asker.shutdown(wait=False, cancel_futures=True)
 
+    def warm(self, npc: str) -> None:
+        """Reads all that ``npc`` may know of."""
+        for channel in self._knowledge.channels(npc):
+            self.shelf(channel.owner)
+
     def shelf(self, npc: str) -> Shelf:
         """The records of ``npc``, read from the journal when it is asked for the first time."""
         shelf = self._held(npc)

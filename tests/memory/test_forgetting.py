@@ -1,0 +1,140 @@
+"""Forgetting: the least useful first, the pinned never, and a person without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npcsdk.errors import MemoryStoreError
+from npcsdk.memory.forgetting import Kept, least_useful
+from npcsdk.memory.recall import Fact, Memory
+from tests.memory.helpers import event, texts
+
+Open = Callable[..., Memory]
+
+KEPT = st.builds(
+    Kept,
+    seq=st.integers(1, 10**6),
+    at=st.floats(-1e12, 1e12),
+    importance=st.floats(0, 1),
+    uses=st.integers(0, 10**6),
+    pinned=st.booleans(),
+)
+
+
+@given(st.lists(KEPT, unique_by=lambda each: each.seq, max_size=30), st.integers(-2, 40))
+def test_as_many_go_as_must_and_never_a_pinned_one(kept: list[Kept], keep: int) -> None:
+    gone = least_useful(kept, keep)
+    loose = {each.seq for each in kept if not each.pinned}
+    assert loose.issuperset(gone)
+    assert len(gone) == min(max(len(kept) - max(keep, 0), 0), len(loose))
+
+
+def test_the_unimportant_the_old_and_the_unused_go_first() -> None:
+    year = 365 * 86_400.0
+    plain = Kept(seq=1, at=0.0, importance=0.5, uses=0, pinned=False)
+    kept = [
+        plain,
+        Kept(seq=2, at=0.0, importance=0.9, uses=0, pinned=False),
+        Kept(seq=3, at=year, importance=0.5, uses=0, pinned=False),
+        Kept(seq=4, at=0.0, importance=0.5, uses=9, pinned=False),
+    ]
+    assert least_useful(kept, 3) == [1]
+
+
+def test_what_is_trimmed_is_gone_from_recall_and_index_and_stays_gone(
+    tmp_path: Path, open_memory: Open
+) -> None:
+    memory = open_memory(tmp_path)
+    memory.remember(
+        event("The heron met a fox.", importance=0.1),
+        event("The heron met a cow.", importance=0.9),
+        event("The heron met a bear.", importance=0.2),
+    )
+    memory.set_value("mira", "player", "trust", 7)
+    assert memory.indexed(60)
+    found = memory.recall("heron fox", npc="mira", interlocutor="player", tags=())
+    (fox,) = (passage for passage in found if "fox" in passage.text)
+    memory.pin(fox.id)
+    assert memory.trim("mira", 2) == 1
+    assert sorted(texts(memory, "heron")) == ["The heron met a cow.", "The heron met a fox."]
+    assert memory.indexed(60)
+    index = memory._follower.index
+    assert index is not None
+    assert index.positions("mira") == {1, 2}
+    memory.close()
+    again = open_memory(tmp_path)
+    assert sorted(texts(again, "heron")) == ["The heron met a cow.", "The heron met a fox."]
+    assert again.values("mira", "player") == {"trust": 7}
+    again.pin(fox.id, pinned=False)
+    assert again.trim("mira", 1) == 1
+    assert texts(again, "heron") == ["The heron met a cow."]
+
+
+def test_what_was_recalled_often_is_kept(open_memory: Open) -> None:
+    memory = open_memory(None)
+    memory.remember(event("The heron met a fox."), event("The stork met a cow."))
+    for _ in range(5):
+        texts(memory, "heron")
+    memory.trim("mira", 1)
+    assert texts(memory, "the fox and the cow") == ["The heron met a fox."]
+
+
+@pytest.mark.parametrize("passage", ["gate", "memory:99", "memory:", "memory:x", ""])
+def test_only_memories_can_be_pinned(open_memory: Open, passage: str) -> None:
+    with pytest.raises(MemoryStoreError) as caught:
+        open_memory(None).pin(passage)
+    assert caught.value.code == "memory_unknown"
+
+
+def test_a_person_is_forgotten_without_a_trace(tmp_path: Path, open_memory: Open) -> None:
+    """The files on disk are searched for the texts, while memory is open and after it is closed."""
+    memory = open_memory(tmp_path)
+    memory.remember(
+        *(
+            event(f"Quetzalcoatla bought {number} herons.", interlocutor="Quetzalcoatla")
+            for number in range(80)
+        ),
+        event("The zanzibarium was hers.", interlocutor="Quetzalcoatla", npc="bram"),
+        event("I saw quetzalcoatla steal a zanzibarium.", interlocutor="ann"),
+        event("Quetzalcoatlas are another kind.", interlocutor="ann"),
+        event("Ann likes herons.", interlocutor="ann"),
+    )
+    memory.append_turn("talk-1", "mira", "Quetzalcoatla", {"line": "zanzibarium!"})
+    memory.learn(Fact(npc="mira", subject="Quetzalcoatla", attribute="hat", value="zanzibarium"))
+    memory.set_value("mira", "Quetzalcoatla", "trust", 3)
+    memory.save("Quetzalcoatla 1")
+    memory.save("ann 1")
+    assert memory.indexed(60)
+    assert memory.forget("Quetzalcoatla") == 85
+    assert memory.indexed(60)
+    assert memory.slots() == ["ann 1"]
+    assert memory.values("mira", "Quetzalcoatla") == {}
+    assert memory.history("talk-1") == []
+    assert texts(memory, "zanzibarium", interlocutor="Quetzalcoatla") == []
+    assert texts(memory, "herons", interlocutor="ann") == ["Ann likes herons."]
+    for when in ("open", "closed"):
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert files
+        for path in files:
+            content = path.read_bytes().lower()
+            assert b"zanzibarium" not in content, (when, path)
+            assert b"quetzalcoatla\x00" not in content, (when, path)
+            assert content.count(b"quetzalcoatla") == content.count(b"quetzalcoatlas"), (when, path)
+        memory.close()
+    again = open_memory(tmp_path)
+    again.load("ann 1")
+    assert texts(again, "herons", interlocutor="ann") == ["Ann likes herons."]
+    assert again.indexed(60)
+
+
+def test_forgetting_somebody_unknown_does_nothing(open_memory: Open) -> None:
+    memory = open_memory(None)
+    memory.remember(event("The heron."), event("The heron of nobody in particular.", interlocutor=""))
+    assert memory.forget("noone") == 0
+    assert memory.forget("") == 0
+    assert len(texts(memory, "heron")) == 2
