@@ -1,0 +1,297 @@
+"""The C# client: messages against the vectors, ZMTP against libzmq, and a game against a live server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.bindings.csharp_build import Game, build, needs_mono, program_of_tests, run
+from tests.bindings.serving import ROOT, ServerProcess, Wire, free_port
+
+pytestmark = needs_mono
+VECTORS = ROOT / "bindings" / "vectors" / "protocol-1.json"
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[..., ServerProcess]]:
+    running: list[ServerProcess] = []
+
+    def start(port: int, *arguments: str) -> ServerProcess:
+        running.append(ServerProcess(port, *arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
+
+
+@pytest.fixture
+def game() -> Iterator[Callable[..., Game]]:
+    running: list[Game] = []
+
+    def start(address: str, *, silence: float = 5.0) -> Game:
+        running.append(Game(address, silence=silence))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.end()
+
+
+@pytest.fixture
+def wire() -> Iterator[Callable[[int], Wire]]:
+    made: list[Wire] = []
+
+    def start(port: int) -> Wire:
+        made.append(Wire(port))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+# Without a server
+
+
+def test_the_library_compiles_alone() -> None:
+    build("Npcsdk.dll", "Runtime/*.cs")
+
+
+def test_every_vector_both_ways() -> None:
+    told = run(program_of_tests(), "vectors", str(VECTORS))
+    assert "15 commands" in told
+    assert "events" in told
+
+
+def test_msgpack_of_every_width_and_of_no_sense() -> None:
+    run(program_of_tests(), "msgpack")
+
+
+def test_zmtp_at_every_cut_heartbeats_errors_garbage() -> None:
+    run(program_of_tests(), "zmtp")
+
+
+def test_the_peer_without_a_socket() -> None:
+    run(program_of_tests(), "peer")
+
+
+# Against libzmq
+
+
+@pytest.mark.parametrize("piece", [0, 1, 7])
+def test_zmtp_against_libzmq(piece: int) -> None:
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.setsockopt(zmq.HEARTBEAT_IVL, 20)
+    router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2000)
+    router.setsockopt(zmq.HEARTBEAT_TTL, 5000)
+    router.setsockopt(zmq.LINGER, 0)
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    over = threading.Event()
+
+    def echo() -> None:
+        while not over.is_set():
+            if router.poll(20):
+                router.send_multipart(router.recv_multipart())
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    try:
+        run(program_of_tests(), "echo", str(port), str(piece))
+    finally:
+        over.set()
+        thread.join()
+        router.close()
+        context.term()
+
+
+# A game and a live server
+
+
+def test_a_line_an_action_its_result_and_the_end(
+    tmp_path: Path, server: Callable[..., ServerProcess], game: Callable[..., Game]
+) -> None:
+    folder = tmp_path / "world"
+    folder.mkdir()
+    (folder / "world.yaml").write_text("name: Testholm\nsetting: A village.\nactions: {}\n", encoding="utf-8")
+    (folder / "mira.yaml").write_text(
+        "name: Mira\nrole: gatekeeper\nabout: Keeps the gate.\n", encoding="utf-8"
+    )
+    replies = [
+        'Wait. <toolcall> {"name": "open_gate", "arguments": {"gate": "north"}} </toolcall>',
+        "It stands open, ändlich 🚪.",
+    ]
+    (tmp_path / "script.json").write_text(json.dumps(replies), encoding="utf-8")
+    port = free_port()
+    served = server(port, "--world", str(folder), "--model", f"scripted:{tmp_path / 'script.json'}")
+    one = game(served.address, silence=20)
+    one.do("open mira")
+    turn = one.say(0, "Open the gate, please.")  # before anybody listens there
+    end = one.wait("end", turn, timeout=40)
+    assert one.wait("then", turn)[2] == "stop"
+    assert "".join(one.texts(turn)) == end[3]
+    assert "Wait." in end[3]
+    assert "It stands open, ändlich 🚪." in end[3]
+    assert ["awaited", "Testholm"] in one.told
+    one.do("late")
+    one.quit()
+
+
+def test_an_action_of_the_worlds_is_answered_later(
+    server: Callable[..., ServerProcess], game: Callable[..., Game]
+) -> None:
+    one = game(server(free_port()).address, silence=20)
+    one.do("open mira")
+    turn = one.say(0, "act fetch water")
+    action = one.wait("action", turn, timeout=40)
+    assert action[2:] == ["a1", "fetch{target: water}", "True"]
+    one.do("done a1 a full bucket")
+    assert one.wait("end", turn)[3] == "Wait. done: a full bucket"
+    turn = one.say(0, "act fetch gold")
+    one.wait("action", turn)
+    one.do("fail a1 there is none")
+    assert one.wait("end", turn)[3] == "Wait. failed: there is none"
+    one.do("seeded 0 state")
+    assert one.wait("end")[3] == "{'trust': 61} 7"
+    one.do("react 0 the bell rings")
+    assert one.wait("end")[3] == "mira heard say You saw: the bell rings"
+    turn = one.say(0, "fail")
+    assert one.wait("error", turn)[2:] == ["backend_error", "Hm"]
+    assert one.wait("then", turn)[2] == "backend_error"
+    turn = one.say(0, "refuse")
+    assert one.wait("refused", turn)[2] == "unknown_action"
+    one.do("open nobody")
+    assert one.wait("open failed")[2] == "npc_unknown"
+    one.quit()
+
+
+def test_cancel_and_speak_on_in_one_breath(
+    server: Callable[..., ServerProcess], game: Callable[..., Game]
+) -> None:
+    one = game(server(free_port()).address, silence=20)
+    one.do("open mira")
+    first = one.say(0, "for-ever")
+    one.wait("text", first, timeout=40)
+    one.do("cancel 0")
+    second = one.say(0, "hello")
+    assert one.wait("end", first)[2] == "cancelled"
+    assert one.wait("end", second)[2:] == ["stop", "mira heard hello"]
+    third = one.say(0, "for-ever")
+    one.wait("text", third)
+    one.do("close 0")
+    assert one.wait("end", third)[2] == "cancelled"
+    one.do("say 0 anything")
+    assert one.wait("threw")[1] == "closed"
+    one.quit()
+
+
+def test_a_connection_cut_again_and_again_loses_and_doubles_nothing(
+    server: Callable[..., ServerProcess], game: Callable[..., Game], wire: Callable[[int], Wire]
+) -> None:
+    port = free_port()
+    server(port)
+    between = wire(port)
+    one = game(between.address, silence=20)
+    one.do("open mira")
+    one.wait("ready", timeout=40)
+    for _ in range(5):
+        turn = one.say(0, "count 400")
+        between.cut()
+        one.wait("text", turn)
+        between.cut()
+        assert one.wait("end", turn)[2] == "stop"
+        assert one.texts(turn) == [f"{number} " for number in range(400)]
+    assert between.made > 5
+    one.quit()
+
+
+def test_a_server_that_is_killed_and_started(
+    server: Callable[..., ServerProcess], game: Callable[..., Game]
+) -> None:
+    port = free_port()
+    first = server(port)
+    one = game(first.address, silence=20)
+    one.do("open mira")
+    lost = one.say(0, "for-ever")
+    one.wait("text", lost, timeout=40)
+    first.kill()
+    second = server(port)
+    assert one.wait("error", lost, timeout=40)[2] == "turn_lost"
+    turn = one.say(0, "count 50")
+    assert one.wait("end", turn)[2] == "stop"
+    assert one.texts(turn) == [f"{number} " for number in range(50)]
+    second.terminate()  # with a goodbye
+    assert one.wait("lost")[1:] == ["shutting_down", "False"]
+    server(port)
+    one.wait("ready", timeout=40)
+    turn = one.say(0, "count 3")
+    assert one.wait("end", turn)[2] == "stop"
+    one.quit()
+
+
+def test_a_dead_server_never_blocks(game: Callable[..., Game]) -> None:
+    one = game(f"tcp://127.0.0.1:{free_port()}", silence=0.5)
+    one.do("open mira")
+    turn = one.say(0, "anybody?")
+    assert one.wait("error", turn)[2] == "server_unreachable"
+    assert one.wait("problem")[1] == "server_unreachable"
+    open_turn = one.say(0, "still nobody?")
+    dispose, longest = one.quit()
+    assert ["error", open_turn, "closed", ""] in one.told
+    assert dispose < 100
+    assert longest < 250, "milliseconds in one Poll"
+
+
+def test_a_server_that_falls_silent_and_speaks_again(
+    server: Callable[..., ServerProcess], game: Callable[..., Game], wire: Callable[[int], Wire]
+) -> None:
+    port = free_port()
+    server(port)
+    between = wire(port)
+    one = game(between.address, silence=1)
+    one.do("open mira")
+    one.wait("ready", timeout=40)
+    between.silent = True
+    turn = one.say(0, "hello")
+    assert one.wait("error", turn)[2] == "server_unreachable"
+    between.silent = False
+    between.cut()
+    one.until(lambda line: line[0] == "ready")
+    turn = one.say(0, "hello")
+    assert one.wait("end", turn)[3] == "mira heard hello"
+    one.quit()
+
+
+def test_a_second_play_in_one_process(
+    server: Callable[..., ServerProcess], game: Callable[..., Game]
+) -> None:
+    one = game(server(free_port()).address, silence=20)
+    one.wait("ready", timeout=40)
+    for _ in range(3):
+        one.do("open mira")
+        running = one.say(0, "for-ever")
+        one.wait("text", running)
+        one.do("again")
+        assert one.wait("error", running)[2] == "closed"
+        one.wait("again")
+        one.wait("ready")
+    one.quit()
+
+
+@pytest.mark.parametrize("bad", ["", "127.0.0.1:5990", "tcp://:1", "tcp://x", "tcp://x:0", "tcp://x:70000"])
+def test_an_address_that_is_none(bad: str) -> None:
+    with pytest.raises(AssertionError, match="bad_address"):
+        run(program_of_tests(), "client", bad, "1")
+
+
+def test_no_allocation_for_each_token() -> None:
+    told = json.loads(run(program_of_tests(), "steady"))
+    assert told["bytes_idle"] == 0
+    assert told["bytes_tokens"] == 0
+    assert told["tokens"] >= 1000
