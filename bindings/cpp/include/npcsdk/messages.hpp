@@ -1,0 +1,416 @@
+// The messages of protocol 1 as plain structs: `write` makes a command's bytes, `read_event` reads what a server sent.
+//
+// All text in an event is a view of the message's bytes: it is valid until the handler returns. Copy what you keep.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+#include "msgpack.hpp"
+
+namespace npcsdk {
+
+constexpr std::uint64_t protocol_major = 1;
+constexpr std::uint64_t protocol_minor = 0;
+constexpr std::string_view sdk_name = "npcsdk-cpp 0.1.0";
+
+// Commands: client to server. Empty text means that an optional field is left out.
+
+struct Seen {
+    std::string_view conversation;
+    std::uint64_t seq = 0;
+};
+
+struct Hello {
+    std::string_view client;
+    std::string_view sdk;
+    const std::string_view* features = nullptr;
+    std::size_t feature_count = 0;
+    const Data* actions = nullptr;  ///< a list; null for none
+    std::string_view epoch;
+    const Seen* seen = nullptr;
+    std::size_t seen_count = 0;
+};
+
+struct Open {
+    std::string_view conversation;
+    std::string_view npc;
+    std::string_view player = "player";
+    std::string_view history;
+};
+
+/// A `say` (with `line`) or a `react` (with `happening`): the player speaks, or something happens in the game.
+struct Begin {
+    bool react = false;
+    std::string_view conversation;
+    std::string_view turn;
+    std::string_view words;
+    const Data* state = nullptr;  ///< a map; null for none
+    std::int64_t seed = -1;       ///< below 0: none
+};
+
+struct Cancel {
+    std::string_view conversation;
+    std::string_view turn;
+};
+
+struct Result {
+    std::string_view conversation;
+    std::string_view turn;
+    std::string_view action;
+    bool failed = false;
+    const Data* value = nullptr;
+};
+
+struct Close {
+    std::string_view conversation;
+};
+
+struct Ping {
+    std::uint64_t nonce = 0;
+};
+
+struct Leave {};
+
+inline void write(Data& out, const Hello& hello) {
+    out.begin_map().set("command", "hello").set("client", hello.client);
+    out.key("protocol").begin_list().value(protocol_major).value(protocol_minor).end();
+    out.set("sdk", hello.sdk).key("features").begin_list();
+    for (std::size_t index = 0; index < hello.feature_count; ++index) out.value(hello.features[index]);
+    out.end().key("actions");
+    if (hello.actions) out.value(*hello.actions);
+    else out.begin_list().end();
+    if (!hello.epoch.empty()) out.set("epoch", hello.epoch);
+    out.key("seen").begin_map();
+    for (std::size_t index = 0; index < hello.seen_count; ++index) out.set(hello.seen[index].conversation, hello.seen[index].seq);
+    out.end().end();
+}
+
+inline void write(Data& out, const Open& open) {
+    out.begin_map().set("command", "open").set("conversation", open.conversation).set("npc", open.npc);
+    out.set("player", open.player);
+    if (!open.history.empty()) out.set("history", open.history);
+    out.end();
+}
+
+inline void write(Data& out, const Begin& begin) {
+    out.begin_map().set("command", begin.react ? "react" : "say").set("conversation", begin.conversation);
+    out.set("turn", begin.turn).set(begin.react ? "happening" : "line", begin.words).key("state");
+    if (begin.state) out.value(*begin.state);
+    else out.begin_map().end();
+    if (begin.seed >= 0) out.set("seed", begin.seed);
+    out.end();
+}
+
+inline void write(Data& out, const Cancel& cancel) {
+    out.begin_map().set("command", "cancel").set("conversation", cancel.conversation).set("turn", cancel.turn).end();
+}
+
+inline void write(Data& out, const Result& result) {
+    out.begin_map().set("command", "result").set("conversation", result.conversation).set("turn", result.turn);
+    out.set("action", result.action).set("status", result.failed ? "failed" : "done");
+    if (result.value) out.set("value", *result.value);
+    out.end();
+}
+
+inline void write(Data& out, const Close& close) {
+    out.begin_map().set("command", "close").set("conversation", close.conversation).end();
+}
+
+inline void write(Data& out, const Ping& ping) { out.begin_map().set("command", "ping").set("nonce", ping.nonce).end(); }
+
+inline void write(Data& out, const Leave&) { out.begin_map().set("command", "goodbye").end(); }
+
+// Events: server to client.
+
+struct Welcome {
+    std::string_view epoch;
+    std::uint64_t major = 1, minor = 0;
+    std::string_view sdk;
+    Value features;  ///< list of text
+    Value limits;    ///< map: message_bytes, conversations, silence_s
+};
+
+struct Loading {
+    std::string_view stage;
+    double progress = -1.0;  ///< 0 to 1; below 0: not known
+};
+
+struct Ready {
+    std::string_view world;
+    Value npcs;  ///< list of maps: id, name, role, voice
+};
+
+struct Opened {
+    std::string_view conversation, npc, player, history;
+};
+
+struct Closed {
+    std::string_view conversation;
+};
+
+struct Pong {
+    std::uint64_t nonce = 0;
+};
+
+/// The worker died, and with it every conversation; those that are still open are opened again by themselves.
+struct Reset {
+    std::string_view code, message, hint;
+};
+
+/// The server ended the connection.
+struct Goodbye {
+    std::string_view code, message, hint, kind;
+};
+
+/// A command could not be carried out, or the server is out of reach (`server_unreachable`). Not part of a turn.
+struct Problem {
+    std::string_view code, message, hint, kind, answers, conversation, turn;
+};
+
+/// What every event of a turn carries. `seq` is 0 for an end that this client made itself.
+struct Place {
+    std::string_view conversation, turn;
+    std::uint64_t seq = 0;
+};
+
+struct Text : Place {
+    std::string_view text;
+    std::uint64_t offset = 0;
+};
+
+struct ActionStarted : Place {
+    std::string_view id, name;
+    std::uint64_t offset = 0;
+};
+
+/// Something for the game to carry out; where `wants_result`, the turn waits for `Client::done` or `Client::failed`.
+struct Action : Place {
+    std::string_view id, name;
+    Value arguments;  ///< map
+    std::uint64_t offset = 0;
+    bool wants_result = false;
+    bool repaired = false;
+};
+
+struct Refused : Place {
+    std::string_view name, code, message, raw, id;
+    std::uint64_t offset = 0;
+};
+
+/// The turn is over. For tools: `tokens`, `timings` and `explanation` are maps, `recalled` and `dropped` lists of maps.
+struct End : Place {
+    std::string_view reason;  ///< stop, length, cancelled, rounds
+    std::string_view text;    ///< all that was said
+    Value tokens, timings, recalled, dropped, explanation;
+};
+
+/// The turn failed: with `seq`, the server says so; without, it can no longer end otherwise.
+struct Failed : Place {
+    std::string_view code, message, hint, text;
+};
+
+/// An event of a turn of a kind that this client does not know: its number counts, and nothing else.
+struct Unknown : Place {};
+
+using Event = std::variant<std::monostate, Welcome, Loading, Ready, Opened, Closed, Pong, Reset, Goodbye, Problem, Text,
+                           ActionStarted, Action, Refused, End, Failed, Unknown>;
+
+namespace detail {
+
+/// Reads a map's fields one by one; `ok` tells whether every one was there (unless optional) and of its kind.
+class Fields {
+public:
+    explicit Fields(Value map) : map_(map) {}
+    bool ok() const { return ok_; }
+
+    Fields& id(std::string_view name, std::string_view& out, std::size_t most = 128) {
+        text(name, out);
+        std::size_t characters = 0;
+        for (const char one : out)
+            if ((static_cast<unsigned char>(one) & 0xC0) != 0x80) ++characters;
+        return need(characters >= 1 && characters <= most);
+    }
+    Fields& text(std::string_view name, std::string_view& out) {
+        const Value one = map_[name];
+        out = one.as_text();
+        return need(one.is_text());
+    }
+    Fields& natural(std::string_view name, std::uint64_t& out) { return need(map_[name].as_natural(out)); }
+    Fields& map(std::string_view name, Value& out) { return need((out = map_[name]).is_map()); }
+
+    // Optional: missing or null leaves the default.
+    Fields& maybe_text(std::string_view name, std::string_view& out) {
+        const Value one = map_[name];
+        if (!one || one.is_null()) return *this;
+        out = one.as_text();
+        return need(one.is_text());
+    }
+    Fields& maybe_natural(std::string_view name, std::uint64_t& out) {
+        const Value one = map_[name];
+        return !one || one.is_null() ? *this : need(one.as_natural(out));
+    }
+    Fields& maybe(std::string_view name, Value::Kind kind, Value& out) {
+        const Value one = map_[name];
+        if (!one || one.is_null()) return *this;
+        out = one;
+        return need(one.kind() == kind);
+    }
+    Fields& maybe_flag(std::string_view name, bool& out) {
+        Value one;
+        maybe(name, Value::Kind::boolean, one);
+        if (one) out = one.as_flag();
+        return *this;
+    }
+    Fields& place(Place& out) { return id("conversation", out.conversation).id("turn", out.turn).natural("seq", out.seq); }
+
+private:
+    Fields& need(bool so) {
+        ok_ = ok_ && so;
+        return *this;
+    }
+    Value map_;
+    bool ok_ = true;
+};
+
+inline bool read(Value map, Welcome& out) {
+    Fields fields(map);
+    fields.id("epoch", out.epoch).maybe_text("sdk", out.sdk);
+    fields.maybe("features", Value::Kind::list, out.features).maybe("limits", Value::Kind::map, out.limits);
+    Value version;
+    fields.maybe("protocol", Value::Kind::list, version);
+    if (!version) return fields.ok();
+    if (version.size() < 2) return false;
+    Value::Iterator part = version.begin();
+    bool ok = (*part).value.as_natural(out.major);
+    ++part;
+    ok = (*part).value.as_natural(out.minor) && ok;
+    return ok && fields.ok();
+}
+
+inline bool read(Value map, Loading& out) {
+    const Value progress = map["progress"];
+    const bool number = progress.kind() == Value::Kind::integer || progress.kind() == Value::Kind::real;
+    if (number) out.progress = progress.as_number();
+    return Fields(map).text("stage", out.stage).ok() && (number || !progress || progress.is_null());
+}
+
+inline bool read(Value map, Ready& out) {
+    Fields fields(map);
+    if (!fields.text("world", out.world).maybe("npcs", Value::Kind::list, out.npcs).ok()) return false;
+    for (const Value::Item npc : out.npcs) {
+        std::string_view text;
+        Fields one(npc.value);
+        if (!one.id("id", text).text("name", text).maybe_text("role", text).maybe_text("voice", text).ok()) return false;
+    }
+    return true;
+}
+
+inline bool read(Value map, Opened& out) {
+    Fields fields(map);
+    fields.id("conversation", out.conversation).id("npc", out.npc);
+    return fields.id("player", out.player).id("history", out.history).ok();
+}
+
+inline bool read(Value map, Closed& out) { return Fields(map).id("conversation", out.conversation).ok(); }
+inline bool read(Value map, Pong& out) { return Fields(map).maybe_natural("nonce", out.nonce).ok(); }
+
+inline bool read(Value map, Reset& out) {
+    return Fields(map).text("code", out.code).text("message", out.message).maybe_text("hint", out.hint).ok();
+}
+
+inline bool read(Value map, Goodbye& out) {
+    Fields fields(map);
+    fields.text("code", out.code).text("message", out.message);
+    return fields.maybe_text("hint", out.hint).maybe_text("kind", out.kind).ok();
+}
+
+inline bool read(Value map, Problem& out) {
+    Fields fields(map);
+    fields.text("code", out.code).text("message", out.message);
+    fields.maybe_text("hint", out.hint).maybe_text("kind", out.kind).maybe_text("answers", out.answers);
+    return fields.maybe_text("conversation", out.conversation).maybe_text("turn", out.turn).ok();
+}
+
+inline bool read(Value map, Text& out) {
+    return Fields(map).place(out).text("text", out.text).maybe_natural("offset", out.offset).ok();
+}
+
+inline bool read(Value map, ActionStarted& out) {
+    Fields fields(map);
+    return fields.place(out).text("id", out.id).text("name", out.name).maybe_natural("offset", out.offset).ok();
+}
+
+inline bool read(Value map, Action& out) {
+    Fields fields(map);
+    std::string_view returns = "nothing";
+    fields.place(out).text("id", out.id).text("name", out.name).map("arguments", out.arguments);
+    fields.maybe_natural("offset", out.offset).maybe_text("returns", returns).maybe_flag("repaired", out.repaired);
+    out.wants_result = returns == "result";
+    return fields.ok() && (out.wants_result || returns == "nothing");
+}
+
+inline bool read(Value map, Refused& out) {
+    Fields fields(map);
+    fields.place(out).text("name", out.name).text("code", out.code).text("message", out.message);
+    return fields.maybe_natural("offset", out.offset).maybe_text("raw", out.raw).maybe_text("id", out.id).ok();
+}
+
+inline bool read(Value map, End& out) {
+    Fields fields(map);
+    fields.place(out).text("reason", out.reason).maybe_text("text", out.text);
+    fields.maybe("tokens", Value::Kind::map, out.tokens).maybe("timings", Value::Kind::map, out.timings);
+    fields.maybe("recalled", Value::Kind::list, out.recalled).maybe("dropped", Value::Kind::list, out.dropped);
+    return fields.maybe("explanation", Value::Kind::map, out.explanation).ok();
+}
+
+inline bool read(Value map, Failed& out) {
+    Fields fields(map);
+    fields.place(out).text("code", out.code).text("message", out.message);
+    return fields.maybe_text("hint", out.hint).maybe_text("text", out.text).ok();
+}
+
+inline bool read(Value map, Unknown& out) { return Fields(map).place(out).ok(); }
+
+template <class Kind>
+Event read_as(Value map) {
+    Kind out;
+    if (read(map, out)) return out;
+    // Unreadable, but a turn's: its number must not look like a gap for ever.
+    Unknown place;
+    if constexpr (std::is_base_of_v<Place, Kind>) {
+        if (!read(map, place)) return {};
+        if constexpr (!std::is_same_v<Kind, End> && !std::is_same_v<Kind, Failed>) return place;
+        Failed failed;  // and its end must not be missed
+        static_cast<Place&>(failed) = place;
+        failed.code = "protocol_error";
+        failed.message = "The end of the turn could not be read.";
+        return failed;
+    } else return {};
+}
+
+}  // namespace detail
+
+/// What a server sent; `monostate` for a message that cannot be read or is of no kind that is known.
+inline Event read_event(Span payload) {
+    const Value map = Value::parse(payload);
+    const std::string_view kind = map["event"].as_text();
+    if (kind == "text") return detail::read_as<Text>(map);  // the hot path: one for each token
+    if (kind == "action_started") return detail::read_as<ActionStarted>(map);
+    if (kind == "action") return detail::read_as<Action>(map);
+    if (kind == "refused") return detail::read_as<Refused>(map);
+    if (kind == "end") return detail::read_as<End>(map);
+    if (kind == "error") return map["seq"] ? detail::read_as<Failed>(map) : detail::read_as<Problem>(map);
+    if (kind == "welcome") return detail::read_as<Welcome>(map);
+    if (kind == "loading") return detail::read_as<Loading>(map);
+    if (kind == "ready") return detail::read_as<Ready>(map);
+    if (kind == "opened") return detail::read_as<Opened>(map);
+    if (kind == "closed") return detail::read_as<Closed>(map);
+    if (kind == "pong") return detail::read_as<Pong>(map);
+    if (kind == "reset") return detail::read_as<Reset>(map);
+    if (kind == "goodbye") return detail::read_as<Goodbye>(map);
+    return kind.empty() ? Event() : detail::read_as<Unknown>(map);
+}
+
+}  // namespace npcsdk
