@@ -12,7 +12,7 @@ import worlds
 from lexicon import CREATURE, Lexicon
 from phrases import words
 from render import Conversation, call
-from skills import Talk, answer, contexts_for, dress, make_state
+from skills import Talk, contexts_for, dress, fact_turn, identity_turn, make_state, social_turn, unknown_turn
 
 POLITE = words("POLITE")
 IMPERATIVE = words("IMPERATIVE")
@@ -220,11 +220,11 @@ def tool_conversation(lex: Lexicon, turns: int, most: int) -> Conversation:
     t.state, t.now_share = make_state(lex), lex.rng.choice([0.0, 0.5, 1.0])
     tools = with_tools(t, lex.rng.randint(1, most))
     for _ in range(turns):
-        if lex.rng.random() < 0.8:
+        r = lex.rng.random()
+        if r < (0.75 if most < 3 else 0.55):
             call_turn(t, tools, quiet=most < 3)
+        elif r < 0.75:
+            lex.rng.choice([social_turn, social_turn, fact_turn, unknown_turn, identity_turn])(t)
         else:
             no_tool_turn(t, tools)
     return t.conv
-
-
-_ = answer

@@ -46,7 +46,8 @@ def write_onnx(hf: Path, out: Path, precision: str = "int4", **options: str) -> 
     """
     with tempfile.TemporaryDirectory() as tmp:
         built = Path(tmp) / "built"
-        extra = ["hf_token=false", *(f"{k}={v}" for k, v in options.items())]
+        # Scores of the last position alone: a runtime needs no others, and a prefill is a tenth faster.
+        extra = ["hf_token=false", "prune_lm_head=true", *(f"{k}={v}" for k, v in options.items())]
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(hf), "-o", str(built)]
         command += ["-p", precision, "-e", "cpu", "-c", str(Path(tmp) / "cache"), "--extra_options", *extra]
         env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

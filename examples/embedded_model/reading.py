@@ -14,7 +14,7 @@ from functools import cache
 
 import corpus
 import facts as F
-from lexicon import Lexicon
+from lexicon import PROFESSION, Lexicon
 from phrases import words
 from skills import Talk, contexts_for, dress
 
@@ -64,7 +64,8 @@ def readings() -> list[Reading]:
 
 def stray(lex: Lexicon) -> str:
     """Some hand-written passage, with slots filled."""
-    return corpus.Slots(lex, {}).fill(lex.rng.choice(readings()).passage)
+    given = {"me": lex.person(), "myrole": "the " + lex.c(PROFESSION)}
+    return corpus.Slots(lex, given).fill(lex.rng.choice(readings()).passage)
 
 
 def answer_turn(t: Talk) -> None:

@@ -158,7 +158,8 @@ class Rank:
         """One step of this process; returns loss, share right, tokens."""
         s = self.s
         s.grads[self.me].zero_()
-        ids, target, weight = (torch.from_numpy(x) for x in s.queue.get())
+        # The wait ends in an error when the generating process has died.
+        ids, target, weight = (torch.from_numpy(x) for x in s.queue.get(timeout=300))
         loss, right = loss_of(s.model, ids, target, weight)
         loss.backward()
         s.barrier.wait()
@@ -283,7 +284,11 @@ def main() -> None:
             elapsed = time.monotonic() - begun
             done = (seen.value - tokens0) / a.tokens if a.tokens else elapsed / 60 / a.minutes
             stop = done >= 1
-            rate = a.lr * min(1.0, (step - first + 1) / (10 if first else 150)) * min(1.0, max(0.02, (1 - done) / a.decay))
+            rate = (
+                a.lr
+                * min(1.0, (step - first + 1) / (10 if first else 150))
+                * min(1.0, max(0.02, (1 - done) / a.decay))
+            )
             shared.rate.value = -1.0 if stop else rate
             shared.request.value = int(stop or elapsed >= next_save)
             shared.barrier.wait()
