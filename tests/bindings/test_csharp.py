@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,22 +115,27 @@ def test_zmtp_against_libzmq(piece: int) -> None:
 # A game and a live server
 
 
-def test_a_line_an_action_its_result_and_the_end(
-    tmp_path: Path, server: Callable[..., ServerProcess], game: Callable[..., Game]
-) -> None:
+def _scripted(tmp_path: Path, server: Callable[..., ServerProcess], gate: str) -> ServerProcess:
+    """``npcsdk serve`` with a character whose model says what is written here."""
     folder = tmp_path / "world"
     folder.mkdir()
     (folder / "world.yaml").write_text("name: Testholm\nsetting: A village.\nactions: {}\n", encoding="utf-8")
     (folder / "mira.yaml").write_text(
         "name: Mira\nrole: gatekeeper\nabout: Keeps the gate.\n", encoding="utf-8"
     )
+    call = json.dumps({"name": "open_gate", "arguments": {"gate": gate}})
     replies = [
-        'Wait. <toolcall> {"name": "open_gate", "arguments": {"gate": "north"}} </toolcall>',
+        f"Wait. <toolcall> {call} </toolcall>",
         "It stands open, ändlich 🚪.",
     ]
     (tmp_path / "script.json").write_text(json.dumps(replies), encoding="utf-8")
-    port = free_port()
-    served = server(port, "--world", str(folder), "--model", f"scripted:{tmp_path / 'script.json'}")
+    return server(free_port(), "--world", str(folder), "--model", f"scripted:{tmp_path / 'script.json'}")
+
+
+def test_a_line_an_action_its_result_and_the_end(
+    tmp_path: Path, server: Callable[..., ServerProcess], game: Callable[..., Game]
+) -> None:
+    served = _scripted(tmp_path, server, "north")
     one = game(served.address, silence=20)
     one.do("open mira")
     turn = one.say(0, "Open the gate, please.")  # before anybody listens there
@@ -295,3 +301,24 @@ def test_no_allocation_for_each_token() -> None:
     assert told["bytes_idle"] == 0
     assert told["bytes_tokens"] == 0
     assert told["tokens"] >= 1000
+
+
+# The example
+
+
+def test_the_console_game(tmp_path: Path, server: Callable[..., ServerProcess]) -> None:
+    served = _scripted(tmp_path, server, "north gate")
+    program = build("game.exe", "Runtime/*.cs", "Samples~/Console/*.cs")
+    played = subprocess.run(
+        ["mono", str(program), served.address],
+        input="Open the gate, please.\n\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert played.returncode == 0, played.stderr
+    assert "and meet Mira" in played.stdout
+    assert "* The north gate swings open. *" in played.stdout
+    assert "It stands open, ändlich 🚪.\n" in played.stdout
