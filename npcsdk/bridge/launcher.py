@@ -23,7 +23,7 @@ import zmq
 
 from npcsdk.errors import BridgeError
 
-__all__ = ["ALIVE", "CONFIG_VARIABLE", "DRAIN", "DRAINED", "Launcher", "WorkerConfig"]
+__all__ = ["ALIVE", "CONFIG_VARIABLE", "DRAIN", "DRAINED", "OVER", "STATS", "Launcher", "WorkerConfig"]
 
 CONFIG_VARIABLE = "NPCSDK_WORKER"
 DRAIN = b"drain"
@@ -32,6 +32,11 @@ DRAINED = b"drained"
 """The worker's answer when the last turn has ended."""
 ALIVE = b"alive"
 """What a worker says every second once its world is loaded."""
+
+OVER = b"over:"
+"""Begins what a worker says when a turn has ended; the digest of its line follows."""
+STATS = b"stats:"
+"""Begins what a worker says of itself every second; a `Done` message with the numbers follows."""
 
 WorkerConfig = Mapping[str, Any]
 """What to load: ``folder``, ``model``, ``memory`` (None or text), ``options``; and ``opener`` ("module:function")."""

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import zmq
 
-from npcsdk.bridge.frontend import Frontend
-from npcsdk.bridge.launcher import Launcher, WorkerConfig
+from npcsdk.bridge.frontend import Frontend, Limits
+from npcsdk.bridge.launcher import OVER, Launcher, WorkerConfig
 from npcsdk.errors import BridgeError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import fault_of
@@ -134,7 +134,7 @@ class WorkerLink:
     def __init__(self, config: WorkerConfig) -> None:
         self._waker = Waker()
         self._context: zmq.Context[Any] = zmq.Context()
-        self._frontend = Frontend()
+        self._frontend = Frontend(Limits(messages_per_minute=None))
         self._ready = False
         self._answers: list[bytes] = []
         self.launcher = Launcher(config, self._context, self._waker.wake)
@@ -185,6 +185,9 @@ class WorkerLink:
         self._waker.close()
 
     def _note(self, payload: bytes) -> None:
+        if payload.startswith(OVER):
+            self._frontend.suspects.over(payload[len(OVER) :])
+            return
         with contextlib.suppress(ProtocolError):
             message = decode_event(payload)
             self._ready = self._ready or type(message).__name__ == "Ready"
@@ -193,7 +196,7 @@ class WorkerLink:
         error = died(status, loading=not self._ready)
         if not self._ready:
             return [encode(Goodbye(**error, kind=BridgeError.default_code))]
-        return [payload for _, payload in self._frontend.reset(error)]
+        return [payload for _, payload in self._frontend.reset(error, time.monotonic())]
 
 
 class InlineLink:
@@ -207,7 +210,7 @@ class InlineLink:
         from npcsdk.bridge.worker import load_world
 
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-        self._frontend = Frontend()
+        self._frontend = Frontend(Limits(messages_per_minute=None))
         self._service = Service(lambda route, payload: self._queue.put(payload))
         threading.Thread(
             target=load_world, args=(self._service, config), name="npcsdk-load", daemon=True

@@ -12,23 +12,22 @@ import logging
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from ipaddress import ip_address
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import zmq
 
+from npcsdk.bridge.access import Access
 from npcsdk.bridge.frontend import Frontend, Limits
-from npcsdk.bridge.launcher import DRAIN, DRAINED, Launcher
+from npcsdk.bridge.gate import Gate
+from npcsdk.bridge.launcher import DRAIN, DRAINED, OVER, STATS, Launcher
 from npcsdk.bridge.links import Waker, died
 from npcsdk.errors import BridgeError, NpcError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import error_of
-from npcsdk.wire.messages import Goodbye, Loading, Ready
+from npcsdk.wire.messages import Done, Goodbye, Loading, Ready
 from npcsdk.wire.version import DEFAULT_ADDRESS
 
 __all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
@@ -38,7 +37,6 @@ _log = logging.getLogger(__name__)
 _TICK_MS = 500
 _RETRY_MS = 10  # while a client's queue is full
 _BATCH = 256  # messages from one side before the other has its turn
-_BACKLOG_BYTES = 4 << 20  # for one client that does not read
 _CRASHES = 3  # in a row before a worker has been ready: then it is not started again
 
 
@@ -59,27 +57,20 @@ class Status:
     message: str = ""
 
 
-@dataclass(slots=True)
-class _Backlog:
-    """What a client has not taken yet, because it does not read."""
-
-    payloads: deque[bytes] = field(default_factory=deque[bytes])
-    size: int = 0
-
-
 class Server:
     """The bridge process's work. `run` blocks; `stop` may be called from anywhere.
 
     Args:
         config: what the worker loads; see `npcsdk.bridge.launcher.WorkerConfig`.
         address: where to listen; a port of ``*`` takes a free one (see `address`).
-        limits: what clients may do.
+        limits: how much clients may do.
+        access: who may connect, and do what.
         on_status: told what the server is doing, in the thread of `run`.
         drain_timeout: seconds for running turns to end when the server stops.
 
     Raises:
-        BridgeError: the port is taken (``address_in_use``), the address is not one (``bad_address``) or not
-            loopback (``address_refused``).
+        BridgeError: the port is taken (``address_in_use``), the address is not one (``bad_address``), or it is
+            not loopback and ``access`` demands no keys (``address_refused``).
     """
 
     def __init__(
@@ -88,26 +79,43 @@ class Server:
         *,
         address: str = DEFAULT_ADDRESS,
         limits: Limits | None = None,
+        access: Access | None = None,
         on_status: Callable[[Status], None] = lambda status: None,
         drain_timeout: float = 10.0,
     ) -> None:
-        _check_loopback(address)
         self._on_status = on_status
         self._drain_timeout = drain_timeout
         self._stopping = threading.Event()
-        self._frontend = Frontend(limits)
-        self._backlogs: dict[bytes, _Backlog] = {}
+        self._limits = limits = limits or Limits()
+        self._frontend = Frontend(limits, self.metrics)
+        self._numbers: Mapping[str, Any] = {}  # the worker's
+        self._restarts = 0
+        self._began = time.monotonic()
         self._ready = False
         self._crashes = 0
         self._look_at = 0.0
         self._drained = False
         self._waker = Waker()
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = self._bind(address)
-        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._launcher = Launcher(config, self._context, self._waker.wake)
+        try:
+            self._gate = Gate(
+                self._context,
+                address,
+                limits,
+                access or Access(),
+                version=self._frontend.version,
+                gone=self._gone,
+            )
+        except BaseException:
+            self._waker.close()
+            self._context.term()
+            raise
+        self.address = self._gate.address
+        self._launcher = Launcher({**config, "limits": limits.for_worker()}, self._context, self._waker.wake)
         self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._gate.socket, zmq.POLLIN)
+        if self._gate.doorkeeper is not None:
+            self._poller.register(self._gate.doorkeeper.socket, zmq.POLLIN)
         self._poller.register(self._launcher.socket, zmq.POLLIN)
         self._poller.register(self._waker.socket, zmq.POLLIN)
 
@@ -115,6 +123,20 @@ class Server:
     def worker_pid(self) -> int | None:
         """The worker's process id, while there is one."""
         return self._launcher.pid
+
+    def metrics(self) -> Mapping[str, Any]:
+        """How the server is doing, as plain data; see `npcsdk.bridge.metrics`. Any thread."""
+        return {
+            "up_s": time.monotonic() - self._began,
+            "ready": self._ready,
+            "clients": self._frontend.count,
+            "slow_clients": self._gate.behind,
+            "backlog_bytes": self._gate.backlog_bytes,
+            "worker_restarts": self._restarts,
+            "refused": dict(self._frontend.refused),
+            "strangers": self._gate.doorkeeper.refused if self._gate.doorkeeper else 0,
+            "worker": dict(self._numbers),
+        }
 
     def run(self) -> None:
         """Serve until `stop`.
@@ -142,13 +164,15 @@ class Server:
     # One turn of the loop
 
     def _turn(self) -> None:
-        ready = dict(self._poller.poll(_RETRY_MS if self._backlogs else _TICK_MS))
+        ready = dict(self._poller.poll(_RETRY_MS if self._gate.behind else _TICK_MS))
         if self._launcher.socket in ready:
             self._from_worker()
-        if self._socket in ready:
+        if self._gate.doorkeeper is not None and self._gate.doorkeeper.socket in ready:
+            self._gate.doorkeeper.answer()
+        if self._gate.socket in ready:
             self._from_clients()
-        if self._backlogs:
-            self._retry()
+        if self._gate.behind:
+            self._gate.retry()
         woken = self._waker.socket.fileno() in ready
         now = time.monotonic()
         if woken or now >= self._look_at:
@@ -169,16 +193,13 @@ class Server:
 
     def _from_clients(self) -> None:
         for _ in range(_BATCH):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            message = self._gate.receive()
+            if message is None:
                 return
-            route = frames[0]
-            # A message is one frame; anything else is garbage, and answered as such.
-            payload = frames[1] if len(frames) == 2 else b""
-            answers, forward = self._frontend.receive(route, payload, time.monotonic())
+            route, payload, key, role = message
+            answers, forward = self._frontend.receive(route, payload, time.monotonic(), role=role, key=key)
             for answer in answers:
-                self._send(route, answer)
+                self._gate.send(route, answer)
             if forward is not None:
                 self._launcher.send(route, forward)
 
@@ -191,7 +212,12 @@ class Server:
 
     def _take(self, route: bytes, payload: bytes) -> None:
         if route:
-            self._send(route, payload)
+            self._gate.send(route, payload)
+        elif payload.startswith(OVER):
+            self._frontend.suspects.over(payload[len(OVER) :])
+        elif payload.startswith(STATS):
+            numbers = decode_event(payload[len(STATS) :])
+            self._numbers = numbers.value if isinstance(numbers, Done) else {}
         elif payload == DRAINED:
             self._drained = True
         else:
@@ -222,46 +248,17 @@ class Server:
             if self._crashes >= _CRASHES:
                 raise BridgeError(**fault)
         self._ready = False
-        for route, payload in self._frontend.reset(fault):
-            self._send(route, payload)
+        self._restarts += 1
+        self._numbers = {}
+        for route, payload in self._frontend.reset(fault, time.monotonic()):
+            self._gate.send(route, payload)
         self._launcher.start()
 
     # Clients
 
-    def _send(self, route: bytes, payload: bytes) -> None:
-        backlog = self._backlogs.get(route)
-        if backlog is None:
-            try:
-                self._socket.send_multipart((route, payload), zmq.NOBLOCK)
-                return
-            except zmq.Again:
-                backlog = self._backlogs[route] = _Backlog()
-            except zmq.ZMQError:
-                self._gone(route)  # its connection is closed
-                return
-        backlog.payloads.append(payload)
-        backlog.size += len(payload)
-        if backlog.size > _BACKLOG_BYTES:
-            _log.warning("A client does not read; it is let go")
-            self._gone(route)
-
-    def _retry(self) -> None:
-        """Go on with clients whose queues were full; nobody else waits for them."""
-        for route, backlog in list(self._backlogs.items()):
-            try:
-                while backlog.payloads:
-                    self._socket.send_multipart((route, backlog.payloads[0]), zmq.NOBLOCK)
-                    backlog.size -= len(backlog.payloads.popleft())
-            except zmq.Again:
-                continue
-            except zmq.ZMQError:
-                self._gone(route)
-                continue
-            del self._backlogs[route]
-
     def _gone(self, route: bytes) -> None:
         """A client is gone for now; the worker keeps its turns for a while, in case it comes back."""
-        self._backlogs.pop(route, None)
+        self._gate.forget(route)
         self._frontend.forget(route)
         self._launcher.send(route, b"")
 
@@ -280,36 +277,13 @@ class Server:
     def _farewell(self, code: str, message: str, hint: str) -> None:
         goodbye = encode(Goodbye(code=code, message=message, hint=hint))
         for route in self._frontend.routes():
-            self._send(route, goodbye)
+            self._gate.send(route, goodbye)
 
     def _close(self) -> None:
         self._launcher.close()
-        self._socket.close(linger=500)  # for the goodbyes
+        self._gate.close(linger=500)  # for the goodbyes
         self._context.term()
         self._waker.close()
-
-    def _bind(self, address: str) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # to be told when a client is gone or does not read
-        socket.setsockopt(zmq.MAXMSGSIZE, 4 * self._frontend.limits.message_bytes)
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            socket.close()
-            self._context.term()
-            self._waker.close()
-            if error.errno == zmq.EADDRINUSE:
-                raise BridgeError(
-                    f"The address {address} is in use.",
-                    hint="Is npcsdk serve running already? Choose another port with --address.",
-                    code="address_in_use",
-                ) from error
-            raise BridgeError(
-                f"The address {address!r} cannot be listened on: {error}.",
-                hint="Write it as tcp://127.0.0.1:5990.",
-                code="bad_address",
-            ) from error
-        return socket
 
 
 def serve(
@@ -320,6 +294,7 @@ def serve(
     address: str = DEFAULT_ADDRESS,
     options: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
+    access: Access | None = None,
     on_status: Callable[[Status], None] = lambda status: None,
     drain_timeout: float = 10.0,
 ) -> None:
@@ -334,7 +309,14 @@ def serve(
         "memory": None if memory is None else str(Path(memory).absolute()),
         "options": dict(options or {}),
     }
-    server = Server(config, address=address, limits=limits, on_status=on_status, drain_timeout=drain_timeout)
+    server = Server(
+        config,
+        address=address,
+        limits=limits,
+        access=access,
+        on_status=on_status,
+        drain_timeout=drain_timeout,
+    )
     # The second signal interrupts the waiting; everything is closed on the way out all the same.
     with contextlib.suppress(KeyboardInterrupt), _signals(server):
         server.run()
@@ -355,24 +337,3 @@ def _signals(server: Server) -> Generator[None, None, None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _check_loopback(address: str) -> None:
-    """Nobody but this machine: there is no authentication yet."""
-    parts = urlsplit(address)
-    if parts.scheme != "tcp" or not parts.hostname:
-        raise BridgeError(
-            f"The address {address!r} cannot be listened on.",
-            hint="Write it as tcp://127.0.0.1:5990.",
-            code="bad_address",
-        )
-    try:
-        loopback = parts.hostname == "localhost" or ip_address(parts.hostname).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise BridgeError(
-            f"The address {address} is not this machine's own (loopback).",
-            hint="Listen on 127.0.0.1; nobody is authenticated, so a network must not reach this port.",
-            code="address_refused",
-        )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from npcsdk.events import Event
+from npcsdk.bridge.budget import Budget
+from npcsdk.events import Event, Tokens
 from npcsdk.wire.messages import React, Say
 
 __all__ = [
@@ -44,6 +45,9 @@ class ConversationLike(Protocol):
     def react(
         self, happening: str, *, turn: str | None, state: Mapping[str, Any] | None, seed: int | None
     ) -> Iterator[Event]: ...
+    def update(self, state: Mapping[str, Any]) -> None: ...
+    def prepare(self, line: str = "") -> Tokens: ...
+    def heard(self, turn: str, offset: int) -> bool: ...
     def cancel(self) -> None: ...
     def result(self, action_id: str, status: Any, value: Any = None) -> bool: ...
     def close(self) -> None: ...
@@ -56,8 +60,20 @@ class WorldLike(Protocol):
     def name(self) -> str: ...
     @property
     def npcs(self) -> Mapping[str, NpcLike]: ...
-    def add_actions(self, definitions: Iterable[Any]) -> None: ...
-    def open(self, npc: str, *, player: str, conversation: str | None) -> ConversationLike: ...
+    def actions_with(self, definitions: Iterable[Any]) -> Sequence[Any]: ...
+    def open(
+        self,
+        npc: str,
+        *,
+        player: str,
+        conversation: str | None,
+        actions: Callable[[], Sequence[Any]] | None = None,
+    ) -> ConversationLike: ...
+    def save(self, slot: str) -> None: ...
+    def load(self, slot: str) -> None: ...
+    def slots(self) -> list[str]: ...
+    def set_values(self, npc: str, values: Mapping[str, Any], *, player: str) -> None: ...
+    def remember(self, npc: str, text: str, *, player: str, importance: float, at: float | None) -> None: ...
     def close(self) -> None: ...
 
 
@@ -69,6 +85,12 @@ class ServiceLimits:
     """Turns that run at the same time; more wait."""
     conversations: int = 64
     """Open conversations of one client."""
+    queue: int = 100_000
+    """Turns and requests of all clients that wait for a thread; a server with more is busy."""
+    turns_per_minute: float = 1e9
+    """Of one client; as many at once as in a quarter of a minute."""
+    answers: int = 256
+    """Answers to requests that are kept for a client that asks again."""
     replay_events: int = 8192
     """Events of a conversation's last turn that are kept for a client that reconnects."""
     grace: float = 10.0
@@ -85,7 +107,10 @@ class ServiceTurn:
 class ServiceConversation:
     id: str
     session: Session
+    npc: str = ""
+    player: str = ""
     history: str | None = None
+    typed: str | None = None  # the beginnings of a line, not taken up yet
     handle: ConversationLike | None = None
     turn: ServiceTurn | None = None
     closed: bool = False
@@ -101,6 +126,9 @@ class Session:
     client: str
     route: bytes | None
     actions: tuple[Mapping[str, Any], ...]
+    definitions: tuple[Any, ...] = ()
+    budget: Budget | None = None
+    answers: OrderedDict[str, bytes | None] = field(default_factory=OrderedDict[str, "bytes | None"])
     conversations: dict[str, ServiceConversation] = field(default_factory=dict[str, ServiceConversation])
     gone_since: float | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)  # route, replays and order of sending

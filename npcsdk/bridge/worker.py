@@ -17,17 +17,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import zmq
 
-from npcsdk.bridge.launcher import ALIVE, CONFIG_VARIABLE, DRAIN, DRAINED
+from npcsdk.bridge.launcher import ALIVE, CONFIG_VARIABLE, DRAIN, DRAINED, OVER, STATS
 from npcsdk.bridge.service import Service
 from npcsdk.bridge.sessions import ServiceLimits, WorldLike
+from npcsdk.bridge.suspects import digest
 from npcsdk.errors import NpcError, ProtocolError
 from npcsdk.wire.codec import decode_command, encode
 from npcsdk.wire.faults import fault_of
-from npcsdk.wire.messages import Goodbye, Loading
+from npcsdk.wire.messages import Done, Goodbye, Loading
 
 __all__ = ["DEFAULT_OPENER", "load_world", "main"]
 
@@ -75,8 +76,13 @@ class _Uplink:
 class _Tee(Service):
     """A service that tells its parent, too, how the loading goes."""
 
-    def __init__(self, uplink: _Uplink) -> None:
-        super().__init__(uplink.send, limits=ServiceLimits(), drained=lambda: uplink.send(b"", DRAINED))
+    def __init__(self, uplink: _Uplink, limits: ServiceLimits) -> None:
+        super().__init__(
+            uplink.send,
+            limits=limits,
+            drained=lambda: uplink.send(b"", DRAINED),
+            over=lambda command: uplink.send(b"", OVER + digest(command)),
+        )
         self._uplink = uplink
 
     def loading(self, stage: str, progress: float | None = None) -> None:
@@ -92,6 +98,8 @@ class _Tee(Service):
         """A sign of life, once the world is there: while it loads, a runtime may hold everything up."""
         if self.loaded:
             self._uplink.send(b"", ALIVE)
+            value = {**self.stats.as_data(), "waiting": self.waiting, "conversations": self.conversations}
+            self._uplink.send(b"", STATS + encode(Done(request="stats", answers="metrics", value=value)))
 
     def fail(self, error: BaseException) -> None:
         super().fail(error)
@@ -106,7 +114,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # a library's print is a message for people, never data
     context: zmq.Context[Any] = zmq.Context()
     uplink = _Uplink(context, config)
-    service = _Tee(uplink)
+    service = _Tee(uplink, ServiceLimits(**cast("dict[str, Any]", config.get("limits") or {})))
     over = threading.Event()
     threading.Thread(
         target=_serve, args=(context, config, service, over), name="npcsdk-io", daemon=True

@@ -148,8 +148,10 @@ class Conversation:
         return self._begin(REACT_LINE, happening, turn, state, seed)
 
     def cancel(self) -> None:
-        """Stop the turn that is running, if one is: within one piece of the runtime's work."""
+        """Stop the turn that runs, or what is being prepared: within one piece of the runtime's work."""
         with self._condition:
+            if self._preparation is not None:
+                self._preparation.cancel.set()
             if self._busy:
                 self._cancelled = True
                 self._flag.set()
@@ -280,8 +282,7 @@ class Conversation:
         return events
 
     def _abandon(self) -> None:
-        """A turn that was never listened to is over without a trace."""
-        with self._condition:
+        with self._condition:  # a turn that was never listened to is over without a trace
             self._over()
 
     def _over(self) -> None:

@@ -36,6 +36,7 @@ class ServerPeer:
     def __init__(self, *, epoch: str, limits: Mapping[str, Any], message_bytes: int = MESSAGE_BYTES) -> None:
         self.greeted = False
         self.version = PROTOCOL
+        self.mistakes = 0
         self.epoch = epoch
         self._limits = limits
         self._message_bytes = message_bytes
@@ -47,6 +48,8 @@ class ServerPeer:
             command = decode_command(payload, limit=self._message_bytes)
         except ProtocolError as error:
             self._refuse(error.code, error.message, error.hint)
+            if error.code != "unknown_message":  # a newer client's
+                self.mistakes += 1
             return None
         if isinstance(command, Ping):
             # A client that has to greet again (this side was restarted) learns it from its next ping.

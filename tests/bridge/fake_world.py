@@ -7,10 +7,11 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from npcsdk.errors import ModelError, TurnError
-from npcsdk.events import Action, End, Event, Failed, Refused, Text
+from npcsdk.events import Action, End, Event, Failed, Refused, Text, Tokens
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class FakeConversation:
             yield Text(text="Farewell", offset=0)
             threading.Event().wait(0.05)  # let the word out: what is tested is what follows it
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+        elif command == "actions":
+            text = " ".join(action.name for action in self.actions())
+            yield Text(text=text, offset=0)
+            yield End(reason="stop", text=text)
         elif command == "state":
             text = f"{dict(state)} {seed}"
             yield Text(text=text, offset=0)
@@ -93,6 +98,17 @@ class FakeConversation:
             yield Text(text=f"{self.npc} heard ", offset=0)
             yield Text(text=line, offset=len(self.npc) + 7)
             yield End(reason="stop", text=f"{self.npc} heard {line}")
+
+    def update(self, state) -> None:
+        self.world.notes.append((self.npc, "state", dict(state)))
+
+    def prepare(self, line: str = "") -> Tokens:
+        self.world.prepared.put((self.npc, line))
+        return Tokens(computed=7)
+
+    def heard(self, turn, offset) -> bool:
+        self.world.notes.append((self.npc, turn, offset))
+        return turn != "unknown"
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -115,17 +131,39 @@ class FakeWorld:
         self.npcs = {"mira": FakeNpc("mira", "Mira"), "tom": FakeNpc("tom", "Old Tom", voice="low")}
         self.timeout = timeout
         self.actions: list[Any] = []
+        self.kept: dict[str, int] = {}
+        self.notes: list[Any] = []
+        self.prepared: SimpleQueue[Any] = SimpleQueue()
         self.conversations: list[FakeConversation] = []
         self.lines: list[tuple[str, str]] = []
         self.closed = False
 
-    def add_actions(self, definitions: Iterable[Any]) -> None:
-        self.actions += definitions
+    def actions_with(self, definitions: Iterable[Any]) -> list[Any]:
+        self.actions = list(definitions)
+        return self.actions
 
-    def open(self, npc, *, player="player", conversation=None) -> FakeConversation:
+    def save(self, slot: str) -> None:
+        self.kept[slot] = len(self.lines)
+
+    def load(self, slot: str) -> None:
+        if slot not in self.kept:
+            raise TurnError(f"There is no {slot!r}.", hint="Save first.", code="slot_unknown")
+        del self.lines[self.kept[slot] :]
+
+    def slots(self) -> list[str]:
+        return sorted(self.kept)
+
+    def set_values(self, npc, values, *, player) -> None:
+        self.notes.append((npc, player, dict(values)))
+
+    def remember(self, npc, text, *, player, importance, at) -> None:
+        self.notes.append((npc, player, text))
+
+    def open(self, npc, *, player="player", conversation=None, actions=None) -> FakeConversation:
         if npc not in self.npcs:
             raise TurnError(f"There is no {npc!r}.", hint="There is Mira.", code="npc_unknown")
         made = FakeConversation(self, npc, player, conversation or f"h{len(self.conversations)}")
+        made.actions = actions or (lambda: ())
         self.conversations.append(made)
         return made
 

@@ -242,7 +242,8 @@ def test_an_unencodable_line_is_an_error_at_once(open_world: Open) -> None:
 
 def test_many_events_keep_their_order(open_world: Open) -> None:
     events = list(open_world()["mira"].say("count 3000"))
-    assert [event.text for event in events[:-1]] == [f"{number} " for number in range(3000)]
+    # Over a socket, several may have been joined.
+    assert "".join(event.text for event in events[:-1]) == "".join(f"{number} " for number in range(3000))
 
 
 def test_many_threads_talk_at_once(open_world: Open) -> None:

@@ -106,13 +106,23 @@ def test_a_worker_that_dies_ends_its_turns_and_is_started_again(over_a_server: b
 @posix
 def test_killed_in_mid_sentence_again_and_again() -> None:
     with World(opener=OPENER) as world:
-        for _ in range(3):
-            turn = world["mira"].say("for-ever")
+        for number in range(3):
+            turn = world["mira"].say(f"for-ever {number}")
             events = iter(turn)
             next(events)
             os.kill(world.core.link.launcher.pid, signal.SIGKILL)
             assert list(events)[-1].code == "worker_died"
         assert world["mira"].say("hello").text() == "mira heard hello"
+
+
+@pytest.mark.parametrize("over_a_server", [False, True])
+def test_a_line_that_a_worker_died_of_twice_is_refused(over_a_server: bool, serve: Serve) -> None:
+    world = connect(serve().address) if over_a_server else World(opener=OPENER)
+    with world:
+        mira = world["mira"]
+        codes = [list(mira.say("die"))[-1].code for _ in range(3)]
+        assert codes == ["worker_died", "worker_died", "crashes_worker"]
+        assert mira.say("hello").text() == "mira heard hello"
 
 
 @posix

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from npcsdk.bridge.budget import Budget
 from npcsdk.bridge.frontend import Frontend
+from npcsdk.bridge.pool import Pool
 from npcsdk.bridge.service import Service
 from npcsdk.bridge.sessions import ServiceLimits
 from npcsdk.errors import ModelError
@@ -262,6 +264,139 @@ def test_bad_actions_end_the_connection_with_the_reason(desk: Desk) -> None:
     assert (goodbye.kind, goodbye.code) == ("action_error", "bad_action_name")
 
 
+# Beside turns
+
+
+def answer(ada: Client, request: str) -> m.Done | m.Problem:
+    return ada.until(lambda one: getattr(one, "request", None) == request)
+
+
+def test_a_clients_actions_are_its_own(desk: Desk) -> None:
+    ada = desk.client("ada", actions=({"name": "wave"},)).open().say("actions")
+    ben = desk.client("ben", actions=({"name": "bow"},)).open().say("actions")
+    assert ada.turn()[-1].text == "wave"
+    assert ben.turn()[-1].text == "bow"
+
+
+def test_a_request_is_carried_out_once_and_answered_as_often_as_it_is_asked(desk: Desk) -> None:
+    note = m.Remember(request="r", npc="mira", text="It rained.")
+    ada = desk.client().sends(note)
+    assert answer(ada, "r") == m.Done(request="r", answers="remember")
+    ada.heard.clear()
+    ada.sends(note)
+    assert answer(ada, "r") == m.Done(request="r", answers="remember")
+    assert desk.world.notes == [("mira", "", "It rained.")]
+
+
+def test_what_a_director_asks_for_is_done(desk: Desk) -> None:
+    ada = desk.client().sends(m.Save(request="1", slot="here"))
+    answer(ada, "1")
+    ada.sends(m.Slots(request="2")).sends(m.Load(request="3", slot="nowhere"))
+    assert answer(ada, "2").value == {"slots": ["here"]}
+    assert answer(ada, "3").code == "slot_unknown"
+    answer(ada.sends(m.SetValues(request="4", npc="mira", values={"trust": 3})), "4")
+    assert desk.world.notes == [("mira", "player", {"trust": 3})]
+
+
+def test_requests_of_a_conversation_wait_for_it_and_need_it(desk: Desk) -> None:
+    ada = desk.client().open().sends(m.Prepare(request="1", conversation="c"))
+    assert answer(ada, "1").value == {"computed": 7, "cached": 0}
+    answer(ada.sends(m.State(request="2", conversation="c", state={"night": True})), "2")
+    assert ("mira", "state", {"night": True}) in desk.world.notes
+    assert answer(ada.sends(m.Prepare(request="3", conversation="x")), "3").code == "no_conversation"
+    heard = m.Heard(request="4", conversation="c", turn="unknown", offset=1)
+    assert answer(ada.sends(heard), "4").code == "turn_unknown"
+
+
+def test_what_was_heard_is_told_while_the_turn_runs(desk: Desk) -> None:
+    ada = desk.client().open().say("for-ever")
+    ada.until(lambda one: isinstance(one, m.TurnEvent))
+    ada.sends(m.Heard(request="1", conversation="c", turn="t", offset=3))
+    assert isinstance(answer(ada, "1"), m.Done)
+    ada.sends(m.Cancel(conversation="c", turn="t"))
+    assert ada.turn()[-1].reason == "cancelled"
+
+
+def test_typing_prepares(desk: Desk) -> None:
+    ada = desk.client().open()
+    ada.until(lambda one: isinstance(one, m.Opened))
+    ada.sends(m.Typing(conversation="c", line="Where is"))
+    assert desk.world.prepared.get(timeout=WAIT) == ("mira", "Where is")
+
+
+def test_a_subscriber_overhears_others_and_not_itself(desk: Desk) -> None:
+    ada, ben = desk.client("ada").open(), desk.client("ben").open()
+    answer(ada.sends(m.Subscribe(request="1", npc="mira")), "1")
+    ben.say("hello").turn()
+    last = ada.until(lambda one: isinstance(one, m.Overheard) and one.content["event"] == "end")
+    heard = [one for one in ada.heard if isinstance(one, m.Overheard)]
+    assert heard[0].content == {"event": "said", "line": "hello"}
+    assert (last.content["text"], last.player) == ("mira heard hello", "player")
+    count = len(heard)
+    ada.say("hello", "own").turn("own")
+    answer(ada.sends(m.Subscribe(request="2", npc="mira", on=False)), "2")
+    ben.say("hello", "t2").turn("t2")
+    assert len([one for one in ada.heard if isinstance(one, m.Overheard)]) == count
+
+
+# Load
+
+
+def test_a_client_with_too_many_turns_is_told_when_to_come_back() -> None:
+    desk = Desk(ServiceLimits(turns_per_minute=8))
+    desk.service.attach(desk.world)
+    ada = desk.client().open()
+    for turn in ("1", "2"):
+        assert ada.say("hello", turn).turn(turn)[-1] == End(reason="stop", text="mira heard hello")
+    ada.say("hello", "3")
+    problem = ada.problem()
+    assert (problem.code, problem.turn) == ("busy", "3")
+    assert 0 < problem.retry_ms <= 60_000 / 8
+    assert desk.client("ben").open().say("hello").turn()[-1].text == "mira heard hello"
+    desk.service.close()
+
+
+def test_a_full_queue_says_so_at_once() -> None:
+    desk = Desk(ServiceLimits(threads=1, queue=1))
+    desk.service.attach(desk.world)
+    ada = desk.client().open("a").open("b").open("c")
+    for name in "abc":
+        ada.until(lambda one, name=name: isinstance(one, m.Opened) and one.conversation == name)
+    ada.say("for-ever", "1", "a")
+    ada.until(lambda one: isinstance(one, m.TurnEvent))
+    ada.say("hello", "2", "b").say("hello", "3", "c")
+    assert ada.turn("3")[0].code == "busy"
+    ada.sends(m.Cancel(conversation="a", turn="1"))
+    assert ada.turn("2")[-1].text == "mira heard hello"
+    desk.service.close()
+
+
+def test_clients_take_turns_whoever_asks_more() -> None:
+    pool, order, go, all_done = Pool(1, "test"), [], threading.Event(), threading.Event()
+    pool.submit(go.wait, "greedy")
+    for number in range(5):
+        pool.submit(lambda number=number: order.append(f"greedy {number}"), "greedy")
+    pool.submit(lambda: order.append("modest"), "modest")
+    pool.submit(all_done.set, "zzz last")
+    go.set()
+    assert all_done.wait(WAIT)
+    assert order.index("modest") <= 1
+    pool.close()
+
+
+@given(st.lists(st.floats(0, 10), max_size=50), st.floats(1, 1000), st.floats(1, 50))
+def test_a_budget_never_gives_more_than_its_rate(waits: list[float], rate: float, burst: float) -> None:
+    budget, now, taken = Budget(rate, burst, 0.0), 0.0, 0
+    for wait in waits:
+        now += wait
+        left = budget.take(now)
+        taken += left is None
+        if left is not None:
+            assert budget.take(now + left / 1000 + 0.001) is None
+            now, taken = now + left / 1000 + 0.001, taken + 1
+    assert taken <= burst + rate / 60 * now + 1
+
+
 # Coming back
 
 
@@ -333,6 +468,11 @@ any_command = st.one_of(
     st.builds(m.Say, conversation=names, turn=names, line=lines),
     st.builds(m.Cancel, conversation=names, turn=names),
     st.builds(m.Result, conversation=names, turn=names, action=st.just("a1")),
+    st.builds(m.Prepare, request=names, conversation=names),
+    st.builds(m.Typing, conversation=names, line=lines),
+    st.builds(m.Heard, request=names, conversation=names, turn=names, offset=st.integers(0, 9)),
+    st.builds(m.Load, request=names, slot=names),
+    st.builds(m.Subscribe, request=names, npc=st.sampled_from(["mira", "x"]), on=st.booleans()),
     st.builds(m.Ping),
     st.just(m.Leave()),
     st.none(),  # the connection is gone

@@ -1,0 +1,184 @@
+"""Turns of conversations: begun once, told event by event, kept for a client that comes back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from npcsdk.bridge.jobs import Jobs
+from npcsdk.bridge.outbox import Outbox
+from npcsdk.bridge.sessions import ServiceConversation, ServiceLimits, ServiceTurn
+from npcsdk.bridge.stats import Stats
+from npcsdk.errors import NpcError
+from npcsdk.events import End, Event, Failed, Text
+from npcsdk.wire.codec import encode_turn_event
+from npcsdk.wire.faults import fault_of
+from npcsdk.wire.messages import React, Say
+
+__all__ = ["Turns"]
+
+_log = logging.getLogger(__name__)
+_BUSY_MS = 1000
+
+
+class Turns:
+    """The turns of all conversations.
+
+    Args:
+        over: told of each turn that has ended, whichever way.
+        drained: called once after `drain`, when the last turn has ended.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        jobs: Jobs,
+        limits: ServiceLimits,
+        stats: Stats,
+        *,
+        over: Callable[[Say | React], None],
+        drained: Callable[[], None],
+    ) -> None:
+        self._outbox = outbox
+        self._jobs = jobs
+        self._limits = limits
+        self._stats = stats
+        self._over = over
+        self._drained = drained
+        self._draining = False
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def drain(self) -> None:
+        """Begin no more turns; call ``drained`` when those that run have ended."""
+        with self._lock:
+            self._draining = True
+            idle = self._running == 0
+        if idle:
+            self._drained()
+
+    def begin(self, conversation: ServiceConversation, command: Say | React) -> None:
+        """Start a turn; the same turn again is told again."""
+        session = conversation.session
+        with session.lock:
+            if session.route is None:
+                return
+            running = conversation.turn
+            if (running and running.command.turn == command.turn) or command.turn in conversation.over:
+                self._again(conversation, command)
+                return
+            refusal = self._refusal(conversation)
+            if refusal is not None:
+                self._outbox.refuse(session.route, command, *refusal[:3], retry_ms=refusal[3])
+                self._over(command)
+                return
+            conversation.turn = turn = ServiceTurn(command)
+            conversation.typed = None
+            conversation.replay.clear()  # who speaks anew has heard the end of the last turn
+            with self._lock:
+                self._running += 1
+        if conversation.handle is not None:
+            conversation.handle.cancel()  # what is being prepared: it is wanted now
+        begun = time.monotonic()
+        self._jobs.enqueue(conversation, lambda: self._run(conversation, turn, begun))
+
+    def _again(self, conversation: ServiceConversation, command: Say | React) -> None:
+        """The same turn again: the same events again, told apart by their numbers."""
+        session = conversation.session
+        again = [payload for _, turn, payload in conversation.replay if turn == command.turn]
+        for payload in again:
+            self._outbox.emit(session.route or b"", payload)
+        if not again and not conversation.turn:
+            text = "This turn is over, and its events are not kept any more."
+            self._outbox.refuse(session.route or b"", command, "turn_over", text, "Give a new turn a new id.")
+
+    def _refusal(self, conversation: ServiceConversation) -> tuple[str, str, str, int | None] | None:
+        if conversation.turn is not None:
+            hint = "Wait for the turn's end, or cancel it first."
+            return "turn_in_progress", "The character is still speaking.", hint, None
+        if self._draining:
+            return "shutting_down", "The server is shutting down.", "Connect again in a moment.", None
+        if self._jobs.waiting >= self._limits.queue:
+            self._stats.busy += 1
+            text = f"{self._jobs.waiting} turns wait for the model, which is the limit."
+            return "busy", text, "Say it again a little later.", _BUSY_MS
+        budget = conversation.session.budget
+        wait = budget.take(time.monotonic()) if budget else None
+        if wait is not None:
+            self._stats.busy += 1
+            text = f"This client has more than {self._limits.turns_per_minute:g} turns a minute."
+            return "busy", text, "Say it again a little later.", wait
+        return None
+
+    def _run(self, conversation: ServiceConversation, turn: ServiceTurn, begun: float) -> None:
+        last: End | Failed | None = None
+        said: list[str] = []
+        command = turn.command
+        handle = conversation.handle
+        self._stats.began(time.monotonic() - begun)
+        self._overhear(conversation, command.turn, command)
+        try:
+            if handle is None:
+                last = Failed(code="no_conversation", message="This conversation could not be opened.")
+            elif turn.cancelled:
+                last = End(reason="cancelled")
+            else:
+                ask = handle.say if isinstance(command, Say) else handle.react
+                line = command.line if isinstance(command, Say) else command.happening
+                for event in ask(line, turn=command.turn, state=command.state, seed=command.seed):
+                    if isinstance(event, End | Failed):
+                        last = event  # sent when the generator is done: by then the turn is in the journal
+                    else:
+                        if isinstance(event, Text):
+                            said.append(event.text)
+                        self._tell(conversation, command.turn, event)
+                    if turn.cancelled:
+                        handle.cancel()  # again: the first may have come before the turn had begun
+        except Exception as error:
+            fault = fault_of(error)
+            if not isinstance(error, NpcError):
+                _log.exception("A turn failed")
+            last = Failed(
+                code=fault["code"], message=fault["message"], hint=fault["hint"], text="".join(said)
+            )
+        if last is None:
+            last = Failed(code="internal_error", message="The turn ended without an end.", text="".join(said))
+        with conversation.session.lock:
+            self._tell(conversation, command.turn, last)
+            conversation.turn = None
+            conversation.over.append(command.turn)
+        self._over(command)
+        with self._lock:
+            self._running -= 1
+            drained = self._draining and self._running == 0
+        if drained:
+            self._drained()
+
+    def _tell(self, conversation: ServiceConversation, turn: str, event: Event) -> None:
+        session = conversation.session
+        with session.lock:
+            conversation.seq += 1
+            payload = encode_turn_event(conversation.id, turn, conversation.seq, event)
+            conversation.replay.append((conversation.seq, turn, payload))
+            if len(conversation.replay) > self._limits.replay_events:
+                conversation.replay.popleft()
+            if session.route is not None and not conversation.closed:
+                self._outbox.emit(session.route, payload)
+        self._stats.told(event)
+        self._overhear(conversation, turn, event)
+
+    def _overhear(self, conversation: ServiceConversation, turn: str, said: Say | React | Event) -> None:
+        history = conversation.history or conversation.id
+        self._outbox.overhear(
+            conversation.npc, conversation.player, history, conversation.session, turn, said
+        )
+
+    def cancel(self, conversation: ServiceConversation, turn: str) -> None:
+        """Stop a turn, if it is the one that runs."""
+        running = conversation.turn
+        if running is not None and running.command.turn == turn:
+            running.cancelled = True
+            if conversation.handle is not None:
+                conversation.handle.cancel()
