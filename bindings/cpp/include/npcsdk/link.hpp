@@ -53,7 +53,8 @@ public:
         const zmtp::Connection::Room room = wire_.room();
         const net::Socket::Moved moved = socket_.receive(room.data, room.size);
         if (moved.outcome == net::Socket::Outcome::later) return false;
-        if (moved.outcome == net::Socket::Outcome::failed) return drop("the connection was closed", now), false;
+        if (moved.outcome == net::Socket::Outcome::failed)
+            return drop(wire_.open() ? "the connection was closed" : "the server closed the connection while greeting: does it demand CURVE?", now), false;
         wire_.filled(moved.size, now);
         more_ = moved.size == room.size;
         return true;
