@@ -50,11 +50,14 @@ PURE = ("npcsdk.errors", "npcsdk.events", "npcsdk.conditions")
 
 # Runtimes and stores are adapters: nobody but their registry's string names them.
 ADAPTERS = (
+    "npcsdk.backends.llama_cpp",
     "npcsdk.backends.onnx_genai",
     "npcsdk.backends.openai_compat",
     "npcsdk.backends.transformers",
     "npcsdk.memory.index",
     "npcsdk.memory.embed",
+    "npcsdk.memory.embed_endpoint",
+    "npcsdk.memory.embed_sentence",
     "npcsdk.models.download",
 )
 
@@ -62,6 +65,7 @@ OWNERS = {
     "zmq": ("npcsdk.bridge",),
     "msgpack": ("npcsdk.wire",),
     "yaml": ("npcsdk.persona",),
+    "sentence_transformers": ("npcsdk.memory.embed_sentence",),
     "chromadb": ("npcsdk.memory.index",),
     "onnxruntime_genai": ("npcsdk.backends.onnx_genai",),
     "tokenizers": ("npcsdk.backends.encoding",),
@@ -71,6 +75,7 @@ OWNERS = {
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
     "jinja2": ("npcsdk.prompt.templates.jinja_render",),
+    "llama_cpp": ("npcsdk.backends.llama_cpp",),
     "torch": ("npcsdk.backends.transformers",),
     "transformers": ("npcsdk.backends.transformers",),
     "httpx": ("npcsdk.backends.http_stream",),

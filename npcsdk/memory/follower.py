@@ -19,6 +19,8 @@ _BATCH = (
 _LINGER = 0.5  # seconds that new records may wait for company: one interruption instead of several
 _READ = 256
 _ATTEMPTS = 3
+_PASSING = ("embedder_failed", "index_unreachable")  # what lies elsewhere, and may come back
+_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before it is asked again
 
 
 class Follower:
@@ -143,7 +145,13 @@ class Follower:
                     break
                 failures += 1
                 self._warn(str(error))
-                if failures >= _ATTEMPTS:
+                if error.code in _PASSING:
+                    with self._changed:  # a server will come back
+                        pause = min(_PAUSE * 2 ** min(failures, 8), _LONGEST_PAUSE)
+                        self._changed.wait_for(lambda: self._deadline is not None, pause)
+                        if self._deadline is not None:
+                            break
+                elif failures >= _ATTEMPTS:
                     with self._changed:
                         self._broken = True
                         self._changed.notify_all()

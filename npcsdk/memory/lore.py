@@ -49,11 +49,17 @@ class LoreShelf:
             body, title = terms(passage.text), terms(passage.title)
             self.words.add(body, extra=title)
             self._terms.append(frozenset(body) | frozenset(title))
-        if self.passages:
-            self._vectors.add(
-                range(len(self.passages)),
-                embedder.embed([f"{passage.title}\n{passage.text}" for passage in self.passages]),
-            )
+        self._embedder = embedder
+        if embedder.instant:
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Makes the vectors, if that has not been done; until then lore is found by words."""
+        if len(self._vectors) < len(self.passages):
+            made = ExactVectors(self._embedder.dimensions)
+            texts = [f"{passage.title}\n{passage.text}" for passage in self.passages]
+            made.add(range(len(texts)), self._embedder.embed(texts))
+            self._vectors = made
 
     def candidates(self, query: Query, vector: Vectors, tags: Collection[str], limit: int) -> list[Candidate]:
         """The best ``limit`` by words and the best ``limit`` by vector among what ``tags`` may know."""
@@ -61,14 +67,15 @@ class LoreShelf:
             return []
         known = self._knows(frozenset(tags))
         scores, coverage = query.scores(self.words, len(self.passages))
-        cosines = np.array([cosine for _, cosine in self._vectors.similarities(vector)])
-        chosen = dict.fromkeys(
-            best(np.where(known, scores, 0.0), limit) + best(np.where(known, cosines, 0.0), limit)
-        )
+        near = self._vectors.similarities(vector) if vector.any() else []
+        cosines = np.array([cosine for _, cosine in near])
+        chosen = dict.fromkeys(best(np.where(known, scores, 0.0), limit))
+        if near:
+            chosen |= dict.fromkeys(best(np.where(known, cosines, 0.0), limit))
         return [
             Candidate(
                 key=self.key(number),
-                cosine=float(cosines[number]),
+                cosine=float(cosines[number]) if near else None,
                 lexical=float(scores[number]),
                 coverage=float(coverage[number]),
                 terms=self._terms[number],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
@@ -26,10 +27,13 @@ from npcsdk.memory.text import spelled, terms
 
 __all__ = ["Recaller", "position_of"]
 
+_log = logging.getLogger("npcsdk.memory")
+
 _FETCH = 24  # vectors asked of the index at first; more only while they still match
 _FETCH_MOST = 768
 _WORDS = 12  # candidates taken by words from each side
 _PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
+_SLOW = 0.25  # seconds a turn waits for an embedder that is not instant
 _SHELVED = 400_000  # records held in memory over all npcs; the longest unused npc is put away first
 
 _MEMORY = "memory:"
@@ -69,6 +73,10 @@ class Recaller:
         self._shelves: OrderedDict[str, Shelf] = OrderedDict()
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="npcsdk-memory-query")
         self._asked: Future[list[tuple[int, float]]] | None = None
+        self._embeds = ThreadPoolExecutor(1, thread_name_prefix="npcsdk-memory-embed")
+        self._embedding: Future[Vectors] | None = None
+        if not embedder.instant:
+            self._embeds.submit(lore.prepare)
 
     def recall(
         self,
@@ -84,7 +92,7 @@ class Recaller:
         """See `npcsdk.memory.recall.Memory.recall`."""
         if not terms(query):
             return []
-        vector = self._embedder.embed([query])[0]
+        vector = self._vector(query)
         # Every shelf is read before the lock: that may take a while.
         shelves = [(channel, self.shelf(channel.owner)) for channel in self._knowledge.channels(npc)]
         with self._lock:
@@ -105,6 +113,28 @@ class Recaller:
         with self._lock:
             self._uses.update(position for item in chosen if (position := position_of(item.id)))
         return chosen
+
+    def _vector(self, query: str) -> Vectors:
+        """The vector of a line; zeros, and recall goes by words, when it cannot be had soon enough."""
+        if self._embedder.instant:
+            return self._embedder.embed([query])[0]
+        nothing = np.zeros(self._embedder.dimensions, dtype=np.float32)
+        if self._embedding is not None and not self._embedding.done():
+            return nothing
+
+        def embed() -> Vectors:
+            vector = self._embedder.embed([query])[0]
+            self._lore.prepare()  # nothing to do but after a failure
+            return vector
+
+        try:
+            self._embedding = self._embeds.submit(embed)
+            return self._embedding.result(_SLOW)
+        except (TimeoutError, CancelledError, RuntimeError):
+            return nothing
+        except MemoryStoreError as error:
+            _log.warning("%s", error)
+            return nothing
 
     def _known(
         self,
@@ -183,6 +213,7 @@ class Recaller:
     def close(self) -> None:
         """Asks nothing any more."""
         self._asker.shutdown(wait=False, cancel_futures=True)
+        self._embeds.shutdown(wait=False, cancel_futures=True)
 
     def warm(self, npc: str) -> None:
         """Reads all that ``npc`` may know of."""

@@ -80,7 +80,11 @@ class VectorIndex(Protocol):
         ...
 
 
-_EMBEDDERS: Mapping[str, str] = {"hashing": "npcsdk.memory.embed:HashingEmbedder"}
+_EMBEDDERS: Mapping[str, str] = {
+    "hashing": "npcsdk.memory.embed:HashingEmbedder",
+    "openai": "npcsdk.memory.embed_endpoint:EndpointEmbedder",
+    "sentence-transformers": "npcsdk.memory.embed_sentence:SentenceEmbedder",
+}
 _INDEXES: Mapping[str, str] = {
     "chroma": "npcsdk.memory.index:ChromaIndex",
     "exact": "npcsdk.memory.vectors:ExactIndex",
@@ -88,8 +92,19 @@ _INDEXES: Mapping[str, str] = {
 
 
 def make_embedder(name: str) -> Embedder:
-    """The embedder called ``name``. Raises MemoryStoreError ``embedder_unknown``."""
-    return cast(Embedder, _find("embedder", name, _EMBEDDERS, "npcsdk.embedders")())
+    """The embedder called ``name``, or ``name:argument`` for one that takes one (a model, a folder).
+
+    Raises MemoryStoreError ``embedder_unknown`` or ``embedder_failed``, and MissingExtra.
+    """
+    kind, colon, argument = name.partition(":")
+    make = _find("embedder", kind, _EMBEDDERS, "npcsdk.embedders")
+    if kind in _EMBEDDERS and bool(colon and argument) == (kind == "hashing"):
+        raise MemoryStoreError(
+            f"The embedder {name!r} is not complete." if kind != "hashing" else f"{name!r} takes nothing.",
+            hint="Write hashing, sentence-transformers:FOLDER or openai:MODEL@URL.",
+            code="embedder_unknown",
+        )
+    return cast(Embedder, make(argument) if argument else make())
 
 
 def make_index(
