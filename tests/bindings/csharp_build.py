@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,23 +30,24 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def build(name: str, *sources: str, flags: tuple[str, ...] = ()) -> Path:
-    """A program (or library, by its name) made of patterns below ``bindings/csharp``; warnings are errors."""
+def build(name: str, *patterns: str, references: tuple[Path, ...] = ()) -> Path:
+    """A program or a library, by its name, of files below ``bindings/csharp``; warnings are errors."""
+    return _compile(name, [path for pattern in patterns for path in sorted(CSHARP.glob(pattern))], references)
+
+
+@functools.cache
+def build_stub(name: str, pattern: str, references: tuple[Path, ...]) -> Path:
+    """The same, of the stand-in for Unity."""
+    return _compile(name, sorted(STUB.glob(pattern)), references)
+
+
+def _compile(name: str, files: Sequence[Path], references: Sequence[Path]) -> Path:
+    assert files, name
     target = Path(_folder().name) / name
-    files = [str(path) for pattern in sources for path in sorted(CSHARP.glob(pattern))]
-    assert files, sources
-    kind = "library" if name.endswith(".dll") else "exe"
     # 7.2 is the newest version that this compiler has a name for.
-    command = [
-        "mcs",
-        "-langversion:7.2",
-        "-warnaserror",
-        "-optimize+",
-        f"-target:{kind}",
-        f"-out:{target}",
-        *flags,
-        *files,
-    ]
+    command = ["mcs", "-langversion:7.2", "-warnaserror", "-optimize+", f"-out:{target}"]
+    command += ["-target:library"] if name.endswith(".dll") else []
+    command += [*(f"-r:{one}" for one in references), *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return target

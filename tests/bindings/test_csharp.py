@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from tests.bindings.csharp_build import Game, build, needs_mono, program_of_tests, run
+from tests.bindings.csharp_build import CSHARP, Game, build, build_stub, needs_mono, program_of_tests, run
 from tests.bindings.serving import ROOT, ServerProcess, Wire, free_port
 
 pytestmark = needs_mono
@@ -322,3 +322,55 @@ def test_the_console_game(tmp_path: Path, server: Callable[..., ServerProcess]) 
     assert "and meet Mira" in played.stdout
     assert "* The north gate swings open. *" in played.stdout
     assert "It stands open, ändlich 🚪.\n" in played.stdout
+
+
+# Unity, against a stand-in of the engine
+
+
+@pytest.fixture(scope="module")
+def play() -> Path:
+    """The package compiled as its assembly definitions divide it, and a program that plays a scene."""
+    engine = build_stub("UnityEngine.dll", "Unity*.cs", ())
+    client = build("Npcsdk.dll", "Runtime/*.cs")
+    unity = build("Npcsdk.Unity.dll", "Runtime/Unity/*.cs", references=(client, engine))
+    editor = build("Npcsdk.Editor.dll", "Editor/*.cs", references=(client, engine, unity))
+    build("Gatekeeper.dll", "Samples~/Gatekeeper/*.cs", references=(client, engine, unity))
+    return build_stub("Play.exe", "Play.cs", (client, engine, unity, editor))
+
+
+def test_the_engine_part_keeps_the_client_free_of_the_engine() -> None:
+    for source in (CSHARP / "Runtime").glob("*.cs"):
+        assert "UnityEngine" not in source.read_text(encoding="utf-8"), source
+    definition = json.loads((CSHARP / "Runtime" / "Npcsdk.asmdef").read_text(encoding="utf-8"))
+    assert definition["noEngineReferences"] is True
+
+
+def test_a_scene_is_played_three_times_in_one_process(
+    play: Path, server: Callable[..., ServerProcess]
+) -> None:
+    told = run(play, server(free_port()).address, "play")
+    assert told.splitlines()[-1] == "played"
+    assert told.count("It broke.") == 3
+    assert "error" not in told.replace("errors", "")
+
+
+def test_the_inspectors_server_ends_with_the_editor(play: Path, tmp_path: Path) -> None:
+    program = tmp_path / "npc sdk"
+    program.write_text('#!/bin/sh\nprintf "%s|" "$@" > "$0.arguments"\nexec sleep 600\n', encoding="utf-8")
+    program.chmod(0o755)
+    assert "stopped" in run(play, "tcp://127.0.0.1:5990", "server", str(program))
+    arguments = program.with_name("npc sdk.arguments").read_text(encoding="utf-8").split("|")
+    assert arguments == ["serve", "--address", "tcp://127.0.0.1:5990", "--world", 'a "world"\\', ""]
+
+
+def test_the_package_names_what_is_there() -> None:
+    package = json.loads((CSHARP / "package.json").read_text(encoding="utf-8"))
+    for sample in package["samples"]:
+        assert list((CSHARP / sample["path"]).glob("*.cs"))
+    names = {path.stem for path in CSHARP.rglob("*.asmdef")}
+    for path in CSHARP.rglob("*.asmdef"):
+        definition = json.loads(path.read_text(encoding="utf-8"))
+        assert definition["name"] == path.stem
+        assert set(definition.get("references", [])) <= names
+    version = (CSHARP / "Runtime" / "NpcClient.cs").read_text(encoding="utf-8")
+    assert f'Version = "{package["version"]}"' in version

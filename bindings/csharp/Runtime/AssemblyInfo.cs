@@ -1,0 +1,4 @@
+using System.Runtime.CompilerServices;
+
+[assembly: InternalsVisibleTo("Npcsdk.Unity")]
+[assembly: InternalsVisibleTo("Npcsdk.Tests")]
