@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
@@ -18,7 +19,19 @@ from npcsdk.errors import BridgeError, NpcError
 from npcsdk.events import Action, End, Event, Failed
 from npcsdk.wire.client_peer import ClientPeer
 from npcsdk.wire.faults import error_of
-from npcsdk.wire.messages import Goodbye, Loading, Opened, Problem, React, Ready, Say, ServerEvent, TurnEvent
+from npcsdk.wire.messages import (
+    Done,
+    Goodbye,
+    Loading,
+    Opened,
+    Problem,
+    React,
+    Ready,
+    Request,
+    Say,
+    ServerEvent,
+    TurnEvent,
+)
 
 __all__ = ["Core", "Mailbox"]
 
@@ -100,6 +113,7 @@ class Core:
         self._cancels: deque[str] = deque()  # turns to cancel before anything else is asked for
         self._mailboxes: dict[str, Mailbox] = {}
         self._histories: dict[str, str] = {}
+        self._answers: dict[str, Future[Mapping[str, Any]]] = {}
         self._changed = threading.Condition(self._lock)
         self._wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._failure: NpcError | None = None
@@ -181,6 +195,24 @@ class Core:
         with self._acting():
             self._peer.result(turn, action, status, value)
 
+    def request(self, command: Request) -> Future[Mapping[str, Any]]:
+        """Ask for something beside turns: the answer's value, or the error."""
+        answer: Future[Mapping[str, Any]] = Future()
+        answer.set_running_or_notify_cancel()  # who waits may give up; the request goes on
+        with self._acting():
+            self._answers[command.request] = answer
+            try:
+                self._peer.request(command, time.monotonic())
+            except NpcError:
+                del self._answers[command.request]
+                raise
+        return answer
+
+    def typing(self, conversation: str, line: str) -> None:
+        """The beginnings of a line, if they can be sent now."""
+        with self._acting():
+            self._peer.typing(conversation, line)
+
     def close_conversation(self, conversation: str) -> None:
         """End a conversation."""
         with self._lock:
@@ -251,6 +283,15 @@ class Core:
             if isinstance(notice.event, Action) and self._on_action is not None:
                 self._on_action(notice.turn, notice.event)
             box.put(notice.event)
+        elif isinstance(notice, Done | Problem) and notice.request is not None:
+            with self._lock:
+                answer = self._answers.pop(notice.request, None)
+            if answer is None:
+                return
+            if isinstance(notice, Done):
+                answer.set_result(notice.value)
+            else:
+                answer.set_exception(error_of(notice))
         elif isinstance(notice, Opened):
             self._histories[notice.conversation] = notice.history
         elif isinstance(notice, Ready):
@@ -278,6 +319,8 @@ class Core:
             self._flush()
         if self._failure is None:
             self._fail(BridgeError("The world is closed.", hint="Open it again.", code="closed"))
+        for name in list(self._answers):
+            self._answers.pop(name).set_exception(self._failure or BridgeError("The world is closed."))
         for turn, box in list(self._mailboxes.items()):
             self._mailboxes.pop(turn, None)
             box.put(Failed(code="closed", message="The connection was closed."))

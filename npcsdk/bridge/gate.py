@@ -20,7 +20,9 @@ from npcsdk.wire.codec import coalesced
 
 __all__ = ["Gate", "check_address"]
 
-_SEND_BUFFER = 1 << 16  # bytes of the system's for each client: what it does not read waits here, where it is joined
+_SEND_BUFFER = (
+    1 << 16
+)  # bytes of the system's for each client: what it does not read waits here, where it is joined
 
 _log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import zmq
 
 from npcsdk.bridge.frontend import Frontend, Limits
+from npcsdk.bridge.keys import Keys
 from npcsdk.bridge.launcher import OVER, Launcher, WorkerConfig
 from npcsdk.errors import BridgeError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
@@ -78,7 +79,7 @@ class Waker:
 class SocketLink:
     """A server on a socket (``npcsdk serve``)."""
 
-    def __init__(self, address: str, *, silence: float) -> None:
+    def __init__(self, address: str, *, silence: float, keys: Keys | None = None) -> None:
         self.silence: float | None = silence
         self.tick: float | None = 0.25
         self._waker = Waker()
@@ -89,12 +90,16 @@ class SocketLink:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         try:
+            if keys is not None:
+                self._socket.setsockopt_string(zmq.CURVE_SERVERKEY, keys.server or "")
+                self._socket.setsockopt_string(zmq.CURVE_PUBLICKEY, keys.public)
+                self._socket.setsockopt_string(zmq.CURVE_SECRETKEY, keys.secret)
             self._socket.connect(address)
         except zmq.ZMQError as error:
             self.close()
             raise BridgeError(
                 f"The address {address!r} cannot be used: {error}.",
-                hint="Write it as tcp://127.0.0.1:5990.",
+                hint="Write it as tcp://127.0.0.1:5990; keys need the server's public key, too.",
                 code="bad_address",
             ) from error
         self._poller = zmq.Poller()

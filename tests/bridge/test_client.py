@@ -13,7 +13,7 @@ import pytest
 import npcsdk
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.bridge.client import AsyncWorld, World
-from npcsdk.errors import ActionError, ModelError, ProtocolError, TurnError, WorldError
+from npcsdk.errors import ActionError, ModelError, NpcError, ProtocolError, TurnError, WorldError
 from npcsdk.events import Action, End, Failed, Refused, Text
 from tests.bridge.conftest import OPENER
 
@@ -388,3 +388,58 @@ def test_a_coroutine_as_handler_needs_a_loop(open_world: Open, caplog: pytest.Lo
 
     mira = open_world(actions=[open_gate])["mira"]
     assert "is a coroutine" in mira.say("act open_gate north").text()
+
+
+# Beside turns
+
+
+def test_a_game_steers_its_world(open_world: Open) -> None:
+    world = open_world()
+    world["mira"].say("hello").text()
+    world.save("here")
+    assert world.slots() == ["here"]
+    world.load("here")
+    world.set_values("mira", {"trust": 60})
+    world.remember("mira", "It rained.", importance=0.9)
+    with pytest.raises(TurnError) as caught:
+        world.load("nowhere")
+    assert (caught.value.code, bool(caught.value.hint)) == ("slot_unknown", True)
+
+
+def test_a_conversation_is_prepared_updated_and_heard_in_part(open_world: Open) -> None:
+    world = open_world()
+    with world["mira"].conversation() as talk:
+        talk.prepare()
+        talk.typing("hel")
+        talk.update({"night": True})
+        turn = talk.say("for-ever")
+        next(iter(turn))
+        turn.heard(2)
+        turn.cancel()
+        assert turn.text()
+        assert talk.say("hello").text() == "mira heard hello"
+
+
+def test_the_same_for_an_event_loop(open_async: OpenAsync) -> None:
+    async def game() -> list[str]:
+        async with open_async() as world:
+            async with world["mira"].conversation() as talk:
+                await talk.prepare()
+                await talk.update({"night": True})
+                turn = talk.say("hello")
+                await turn.text()
+                await turn.heard(4)
+            await world.save("here")
+            await world.remember("mira", "It rained.")
+            await world.set_values("mira", {"trust": 60})
+            await world.load("here")
+            return await world.slots()
+
+    assert asyncio.run(game()) == ["here"]
+
+
+def test_a_world_that_is_closed_answers_no_request(open_world: Open) -> None:
+    world = open_world()
+    world.close()
+    with pytest.raises(NpcError):
+        world.save("here")

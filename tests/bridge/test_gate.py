@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
 from npcsdk.bridge.access import Access
+from npcsdk.bridge.client import connect
 from npcsdk.bridge.frontend import Frontend, Limits
-from npcsdk.bridge.gate import check_address
+from npcsdk.bridge.gate import Gate, check_address
+from npcsdk.bridge.keys import Keys, write_keys
 from npcsdk.bridge.server import Server
 from npcsdk.bridge.zap import new_keys, public_key_of
 from npcsdk.errors import BridgeError
-from npcsdk.events import End
+from npcsdk.events import Text
 from npcsdk.wire import codec
 from npcsdk.wire import messages as m
 from tests.bridge.conftest import OPENER, RunningServer
@@ -120,6 +123,19 @@ def test_a_network_address_demands_keys() -> None:
     assert caught.value.code == "bad_key"
 
 
+def test_a_python_game_connects_with_its_keys(serve: Serve, tmp_path: Path) -> None:
+    public, secret = new_keys()
+    access = Access(secret_key=SERVER_SECRET, clients={public: "direct"})
+    write_keys(tmp_path / "game.key", Keys(public, secret, SERVER_PUBLIC))
+    with connect(serve(access=access).address, keys=Keys.read(tmp_path / "game.key")) as world:
+        assert world["mira"].say("hello").text() == "mira heard hello"
+        world.save("here")
+    with pytest.raises(BridgeError) as caught:
+        write_keys(tmp_path / "game.key", Keys(public, secret))
+    assert caught.value.code == "key_file"
+    assert secret not in repr(Keys(public, secret))
+
+
 def test_metrics_for_who_may_see_them(serve: Serve) -> None:
     with Raw(serve().address).greets() as raw:
         raw.sends(codec.encode(m.Metrics(request="1")))
@@ -174,25 +190,54 @@ def test_an_old_client_hears_every_text_by_itself(serve: Serve) -> None:
         assert numbers == list(range(1, 3002))
 
 
-def test_a_slow_reader_gets_all_of_its_text_in_fewer_messages(serve: Serve) -> None:
-    running = serve(limits=Limits(backlog_bytes=1 << 20))
-    with Narrow(running.address).greets("lazy") as raw:
-        raw.sends(codec.encode(m.Open(conversation="c", npc="mira")))
-        raw.sends(codec.encode(m.Say(conversation="c", turn="t", line="count 30000")))
-        with Raw(running.address).greets("eager") as eager:  # a while goes by, in which others are served
-            eager.sends(codec.encode(m.Open(conversation="c", npc="mira")))
-            eager.sends(codec.encode(m.Say(conversation="c", turn="t", line="count 100")))
-            while not isinstance(getattr(eager.hears(), "event", None), End):
-                pass
+@pytest.mark.parametrize("version", [(1, 0), (1, 1)])
+def test_a_slow_reader_gets_all_of_its_text_and_a_newer_one_in_fewer_messages(
+    version: tuple[int, int],
+) -> None:
+    context: zmq.Context[Any] = zmq.Context()
+    lost: list[bytes] = []
+    gate = Gate(
+        context, "tcp://127.0.0.1:*", Limits(), Access(), version=lambda route: version, gone=lost.append
+    )
+    with Narrow(gate.address) as raw:
+        raw.sends(b"hello")
+        assert gate.socket.poll(5000)
+        route = gate.receive()[0]
+        for number in range(1, 30001):
+            event = Text(text=f"{number} ", offset=0)
+            gate.send(route, codec.encode_turn_event("c", "t", number, event))
+        assert gate.behind == 1
         seen, said, messages = 0, [], 0
-        while True:
+        while seen < 30000:
+            gate.retry()
             event = raw.hears()
-            if not isinstance(event, m.TurnEvent):
-                continue
             assert (event.first or event.seq) == seen + 1
             seen, messages = event.seq, messages + 1
-            if event.event.event == "end":
-                break
             said.append(event.event.text)
-    assert "".join(said) == "".join(f"{number} " for number in range(30000))
-    assert messages < seen
+        assert "".join(said) == "".join(f"{number} " for number in range(1, 30001))
+        assert (messages < seen) == (version == (1, 1))
+        assert gate.behind == 0
+    assert not lost
+    gate.close(0)
+    context.term()
+
+
+def test_a_reader_that_never_reads_is_let_go() -> None:
+    context: zmq.Context[Any] = zmq.Context()
+    lost: list[bytes] = []
+    limits = Limits(backlog_bytes=1 << 18)
+    gate = Gate(
+        context, "tcp://127.0.0.1:*", limits, Access(), version=lambda route: (1, 1), gone=lost.append
+    )
+    with Narrow(gate.address) as raw:
+        raw.sends(b"hello")
+        assert gate.socket.poll(5000)
+        route = gate.receive()[0]
+        number = 0
+        while not lost and number < 100_000:
+            number += 1
+            gate.send(route, codec.encode_turn_event("c", "t", number, Text(text="x" * 400, offset=0)))
+        assert gate.backlog_bytes < 2 << 18
+    assert lost[0] == route
+    gate.close(0)
+    context.term()
