@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -21,69 +22,45 @@ from tokenizers import AddedToken, Tokenizer
 from npcsdk.backends.base import Prompt
 from npcsdk.errors import ModelError
 
-__all__ = ["TextEncoding"]
+__all__ = ["Encoding", "TextEncoding", "VocabularyEncoding"]
 
 _SPACE = "\u2581"  # SentencePiece writes a space so.
 
 
-class TextEncoding:
+class Encoding(ABC):
     """One model's tokenizer.
-
-    Args:
-        tokenizer: a tokenizer of its own: its settings are changed.
-        vocabulary: the width of the model's logits; ids from there on do not exist for it.
 
     ``control`` holds the ids of all tokens that text may not become, ``special`` those of them that a reply should
     not hold either. ``vocabulary`` is the number of ids that the model has, ``size`` that of the tokenizer.
+
+    Args:
+        markers: id -> spelling of the tokens that text may not become.
+        token_bytes: what each id adds to a text.
+        splitter: finds markers in control text; None where there are none.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, vocabulary: int | None = None) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        added = tokenizer.get_added_tokens_decoder()
-        # Added tokens that are only white space (Gemma's runs of line breaks) are text; all others are ours.
-        markers = {
-            number: token for number, token in added.items() if token.content.replace(_SPACE, " ").strip()
-        }
-        tokenizer.encode_special_tokens = True
-        self._tokenizer = tokenizer
-        self.size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        self.vocabulary = vocabulary or self.size
+    def __init__(
+        self,
+        *,
+        size: int,
+        vocabulary: int,
+        markers: Mapping[int, str],
+        special: Collection[int],
+        token_bytes: Sequence[bytes],
+        splitter: re.Pattern[str] | None,
+    ) -> None:
+        self.size = size
+        self.vocabulary = vocabulary
         self.control = frozenset(markers)
-        self.special = frozenset(
-            number for number, token in added.items() if token.special and number < self.vocabulary
-        )
-        self._ids = {token.content: number for number, token in markers.items()}
-        self._splitter = _splitter(markers.values())
-        self._prefix = _dummy_prefix(tokenizer)
-        self._bytes = _token_bytes(tokenizer, markers, self.vocabulary)
+        self.special = frozenset(special)
+        self._ids = {text: number for number, text in markers.items()}
+        self._splitter = splitter
+        self._bytes = token_bytes
         self._encode_run = lru_cache(maxsize=512)(self._encode_run_uncached)
 
-    @classmethod
-    def from_file(cls, path: Path, *, vocabulary: int | None = None) -> TextEncoding:
-        """Read a ``tokenizer.json``.
-
-        Raises:
-            ModelError: it is missing (``model_not_found``), broken or of an unknown kind (``model_broken``).
-        """
-        if not path.is_file():
-            raise ModelError(
-                f"The model's tokenizer is missing: {path}.",
-                code="model_not_found",
-                hint="Copy the model's whole folder, tokenizer.json included.",
-            )
-        try:
-            return cls(Tokenizer.from_file(str(path)), vocabulary=vocabulary)
-        except Exception as error:  # `tokenizers` raises plain Exception.
-            raise ModelError(
-                f"The model's tokenizer {path} cannot be read: {error}.",
-                code="model_broken",
-                hint="Copy the model's folder again.",
-            ) from error
-
     def json(self) -> str:
-        """The tokenizer as JSON text."""
-        return self._tokenizer.to_str()
+        """The tokenizer as JSON text in Hugging Face's form; "" where it is of another kind."""
+        return ""
 
     def count(self, text: str) -> int:
         """Number of tokens of ``text`` as text."""
@@ -143,6 +120,66 @@ class TextEncoding:
         """The text of tokens, control tokens spelled out."""
         return b"".join(self.bytes_of(token) for token in ids).decode("utf-8", "replace")
 
+    @abstractmethod
+    def _encode_run_uncached(self, text: str, first: bool) -> Sequence[int]:
+        """The ids of ``text``; ``first`` says that it stands at the beginning or after a control token."""
+
+
+class TextEncoding(Encoding):
+    """A tokenizer in Hugging Face's form.
+
+    Args:
+        tokenizer: a tokenizer of its own: its settings are changed.
+        vocabulary: the width of the model's logits; ids from there on do not exist for it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, vocabulary: int | None = None) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        added = tokenizer.get_added_tokens_decoder()
+        # Added tokens that are only white space (Gemma's runs of line breaks) are text; all others are ours.
+        markers = {
+            number: token for number, token in added.items() if token.content.replace(_SPACE, " ").strip()
+        }
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        width = vocabulary or size
+        self._prefix = _dummy_prefix(tokenizer)
+        super().__init__(
+            size=size,
+            vocabulary=width,
+            markers={number: token.content for number, token in markers.items()},
+            special={number for number, token in added.items() if token.special and number < width},
+            token_bytes=_token_bytes(tokenizer, markers, width),
+            splitter=_splitter(markers.values()),
+        )
+
+    @classmethod
+    def from_file(cls, path: Path, *, vocabulary: int | None = None) -> TextEncoding:
+        """Read a ``tokenizer.json``.
+
+        Raises:
+            ModelError: it is missing (``model_not_found``), broken or of an unknown kind (``model_broken``).
+        """
+        if not path.is_file():
+            raise ModelError(
+                f"The model's tokenizer is missing: {path}.",
+                code="model_not_found",
+                hint="Copy the model's whole folder, tokenizer.json included.",
+            )
+        try:
+            return cls(Tokenizer.from_file(str(path)), vocabulary=vocabulary)
+        except Exception as error:  # `tokenizers` raises plain Exception.
+            raise ModelError(
+                f"The model's tokenizer {path} cannot be read: {error}.",
+                code="model_broken",
+                hint="Copy the model's folder again.",
+            ) from error
+
+    def json(self) -> str:
+        return self._tokenizer.to_str()
+
     def _encode_run_uncached(self, text: str, first: bool) -> Sequence[int]:
         dummy, scheme = self._prefix
         if scheme and first and not (scheme == "metaspace" and text.startswith(" ")):
@@ -165,6 +202,67 @@ class TextEncoding:
                 middle = (start + end) // 2
                 return self._safe(text[:middle]) + self._safe(text[middle:])
         raise AssertionError("unreachable")
+
+
+class VocabularyEncoding(Encoding):
+    """A tokenizer that a runtime keeps to itself: known by its tokens and a function that encodes text.
+
+    Args:
+        tokens: the bytes of every id.
+        markers: id -> spelling of the tokens that text may not become.
+        special: those that a reply may not hold either.
+        tokenize: the ids of a text, of which none should be special.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        markers: Mapping[int, str],
+        special: Collection[int],
+        tokenize: Callable[[str], list[int]],
+    ) -> None:
+        spelled = sorted((text for text in markers.values() if text), key=len, reverse=True)
+        super().__init__(
+            size=len(tokens),
+            vocabulary=len(tokens),
+            markers=markers,
+            special=special,
+            token_bytes=tokens,
+            splitter=re.compile("|".join(map(re.escape, spelled))) if spelled else None,
+        )
+        self._spelled = markers
+        self._tokenize = tokenize
+        # SentencePiece puts a space before a text, which belongs at the beginning and after control tokens only. Where
+        # it does, runs that begin elsewhere are encoded after a line break, which joins with nothing.
+        first = b"".join(tokens[number] for number in tokenize("a"))
+        self._lead = tokenize("\n") if first.startswith(b" ") else []
+
+    def _encode_run_uncached(self, text: str, first: bool) -> Sequence[int]:
+        if not text:
+            return ()
+        if self._lead and not first:
+            ids = self._safe("\n" + text)
+            if ids[: len(self._lead)] == self._lead:
+                return tuple(ids[len(self._lead) :])
+        return tuple(self._safe(text))
+
+    def _safe(self, text: str) -> list[int]:
+        ids = self._tokenize(text)
+        found = next((number for number in ids if number in self.control), None)
+        if found is None:
+            return ids
+        # Some markers are recognised all the same, and merges can build one. Encode the halves apart.
+        spelling = self._spelled[found]
+        at = text.find(spelling) if spelling else -1
+        if at < 0:  # the token for what cannot be spelled
+            return [number for number in ids if number not in self.control]
+        if len(spelling) < 2:  # One character that exists as a control token only cannot be said as text.
+            return self._rest(text[:at]) + self._rest(text[at + 1 :])
+        middle = at + len(spelling) // 2
+        return self._safe(text[:middle]) + self._safe(text[middle:])
+
+    def _rest(self, text: str) -> list[int]:
+        return self._safe(text) if text else []
 
 
 def _splitter(markers: Collection[AddedToken]) -> re.Pattern[str] | None:

@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from npcsdk.backends.base import Constraint
-from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.sampler import Bitmask
 from npcsdk.errors import BackendError, ModelError
 
@@ -81,12 +81,12 @@ class Guidance:
         stop: the token that ends a reply; it is legal wherever free text is.
     """
 
-    def __init__(self, encoding: TextEncoding, *, stop: int) -> None:
+    def __init__(self, encoding: Encoding, *, stop: int) -> None:
         self._encoding = encoding
         self._stop = stop
         self._width = max(encoding.vocabulary, encoding.size)
         try:
-            self._tokenizer = LLTokenizer(encoding.json(), n_vocab=self._width, eos_token=stop)
+            self._tokenizer = LLTokenizer(_described(encoding, stop), n_vocab=self._width, eos_token=stop)
         except Exception as error:  # Whatever the native part says.
             raise ModelError(
                 f"The model's tokenizer cannot be constrained: {error}.",
@@ -121,6 +121,25 @@ class Guidance:
             )
         self._compiled.appendleft((constraint, matcher))
         return matcher.deep_copy()
+
+
+class _Tokens:
+    """A tokenizer as the engine takes one that is not in Hugging Face's form."""
+
+    bos_token_id = None
+
+    def __init__(self, encoding: Encoding, stop: int) -> None:
+        self.eos_token_id = stop
+        self.tokens = [encoding.bytes_of(number) for number in range(encoding.vocabulary)]
+        self.special_token_ids = sorted(encoding.control)
+        self._encoding = encoding
+
+    def __call__(self, text: bytes) -> list[int]:
+        return self._encoding.encode_text(text.decode("utf-8", "replace"))
+
+
+def _described(encoding: Encoding, stop: int) -> str | TokenizerWrapper:
+    return encoding.json() or TokenizerWrapper(_Tokens(encoding, stop))
 
 
 def grammar(constraint: Constraint, token_id: Any = None) -> str:

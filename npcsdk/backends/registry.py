@@ -27,6 +27,7 @@ __all__ = ["BACKENDS", "ENTRY_POINT_GROUP", "backend_names", "load", "models_fol
 
 ENTRY_POINT_GROUP = "npcsdk.backends"
 BACKENDS: dict[str, str] = {
+    "llama_cpp": "npcsdk.backends.llama_cpp:load",
     "onnx_genai": "npcsdk.backends.onnx_genai:load",
     "openai_compat": "npcsdk.backends.openai_compat:load",
     "scripted": "npcsdk.backends.scripted:load",
@@ -34,7 +35,7 @@ BACKENDS: dict[str, str] = {
 }
 """Built-in backends: name -> ``module:function``."""
 
-_EXTRAS = {"openai_compat": "openai", "transformers": "transformers"}
+_EXTRAS = {"llama_cpp": "llama", "openai_compat": "openai", "transformers": "transformers"}
 # A server that names its model and shows no chat template -> the model's prompt and tool format.
 _SERVED = (
     (re.compile(r"nemotron-mini", re.IGNORECASE), ("nemotron", "nemotron")),

@@ -27,7 +27,7 @@ from npcsdk.backends.base import (
     Request,
     Usage,
 )
-from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.fair_lock import FairLock
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.pool import SessionPool
@@ -99,7 +99,7 @@ class TokenBackend(Backend):
     """
 
     def __init__(
-        self, runtime: TokenRuntime, encoding: TextEncoding, *, budget: int, piece_ms: float = 50.0
+        self, runtime: TokenRuntime, encoding: Encoding, *, budget: int, piece_ms: float = 50.0
     ) -> None:
         self.capabilities = Capabilities(
             backend=runtime.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,95 @@ def hugging_face(folder: Path, family: str, tokenizer: Tokenizer | None = None) 
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "npcsdk.json").write_text('{"prompt_format": "nemotron", "tool_format": "nemotron"}')
     return folder
+
+
+def gguf_file(path: Path, family: str, tokenizer: Tokenizer | None = None) -> Path:
+    """A GGUF file; ``family`` is nemotron, gemma or gemma2. Byte-level tokenizers go in as GPT-2's, others as
+    SentencePiece's."""
+    import gguf
+    import numpy as np
+
+    tokenizer = tokenizer or byte_level()
+    pieces = {number: piece for piece, number in tokenizer.get_vocab(with_added_tokens=True).items()}
+    size, hidden, inner, heads, kv, head = len(pieces), 64, 96, 4, 2, 16
+    random = np.random.default_rng(5)
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_context_length(WINDOW)
+    writer.add_embedding_length(hidden)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    if family == "nemotron":
+        writer.add_layer_norm_eps(1e-5)
+        writer.add_rope_dimension_count(head // 2)
+    else:
+        writer.add_layer_norm_rms_eps(1e-6)
+    if family == "gemma2":
+        writer.add_sliding_window(32)
+        writer.add_attn_logit_softcapping(50.0)
+        writer.add_final_logit_softcapping(30.0)
+
+    content = json.loads(tokenizer.to_str())
+    special = {token["content"] for token in content["added_tokens"] if token["special"]}
+    added = {token["content"] for token in content["added_tokens"]}
+    merges = [" ".join(pair) for pair in content["model"]["merges"]]
+    byte_level_pieces = content["decoder"]["type"] == "ByteLevel"
+    kinds: list[int] = []
+    for number in range(size):
+        piece = pieces[number]
+        kind = gguf.TokenType.NORMAL
+        if piece in special:
+            kind = gguf.TokenType.UNKNOWN if piece == "<unk>" else gguf.TokenType.CONTROL
+        elif piece in added:
+            kind = gguf.TokenType.USER_DEFINED
+        elif len(piece) == 6 and piece.startswith("<0x"):
+            kind = gguf.TokenType.BYTE
+        kinds.append(int(kind))
+    writer.add_tokenizer_model("gpt2" if byte_level_pieces else "llama")
+    writer.add_token_list([pieces[number] for number in range(size)])
+    writer.add_token_types(kinds)
+    if byte_level_pieces:
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_merges(merges)
+    else:
+        ranks = {merge.replace(" ", ""): rank for rank, merge in enumerate(merges)}
+        writer.add_token_scores([-float(ranks.get(pieces[number], 1000)) for number in range(size)])
+        writer.add_add_space_prefix(any("Prepend" in str(part) for part in [content["normalizer"]]))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(END)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(False)
+
+    def tensor(name: str, *shape: int, around: float = 0.0, spread: float = 0.3) -> None:
+        writer.add_tensor(name, random.normal(around, spread, size=shape).astype(np.float32))
+
+    tensor("token_embd.weight", size, hidden)
+    tensor("output_norm.weight", hidden, around=1, spread=0.1)
+    if family == "nemotron":
+        tensor("output_norm.bias", hidden, spread=0.1)
+        tensor("output.weight", size, hidden)
+    for layer in range(2):
+        block = f"blk.{layer}"
+        for name in ("attn_norm", "ffn_norm"):
+            tensor(f"{block}.{name}.weight", hidden, around=1, spread=0.1)
+            if family == "nemotron":
+                tensor(f"{block}.{name}.bias", hidden, spread=0.1)
+        if family == "gemma2":
+            for name in ("post_attention_norm", "post_ffw_norm"):
+                tensor(f"{block}.{name}.weight", hidden, around=1, spread=0.1)
+        tensor(f"{block}.attn_q.weight", heads * head, hidden)
+        tensor(f"{block}.attn_k.weight", kv * head, hidden)
+        tensor(f"{block}.attn_v.weight", kv * head, hidden)
+        tensor(f"{block}.attn_output.weight", hidden, heads * head)
+        tensor(f"{block}.ffn_up.weight", inner, hidden)
+        tensor(f"{block}.ffn_down.weight", hidden, inner)
+        if family != "nemotron":
+            tensor(f"{block}.ffn_gate.weight", inner, hidden)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -1,0 +1,379 @@
+"""GGUF files, run by llama.cpp through llama-cpp-python's low-level interface. The owner of `llama_cpp`.
+
+The loop around the runtime is `npcsdk.backends.token_backend`. One context holds a sequence for each conversation, so
+that their work buffers are shared; they are computed one after the other. The runtime's own chat templates, sampling
+and grammars are not used.
+
+Options of a `ModelSource`:
+
+    device          "cpu", "gpu" (all layers; the package has to be built for it), or "auto", which says so if there is
+                    none. Left out: a GPU if the package has one, silently.
+    threads         threads of one computation; one for each core if absent.
+    context_length  tokens of prompt and reply together, at most the model's.
+    cache_bytes     bytes for the caches of all sessions, taken at once: 512 MiB, or one whole window if that is more.
+    cache_type      "f16" (default), or "f32": twice the memory, and a reply that depends less on how a prompt came in.
+    piece_ms        milliseconds of one piece of prefill: 50.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import queue
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import llama_cpp as _llama_cpp  # pyright: ignore[reportMissingTypeStubs]
+import numpy as np
+
+from npcsdk.backends.base import Backend, ModelSource
+from npcsdk.backends.encoding import VocabularyEncoding
+from npcsdk.backends.sampler import Logits
+from npcsdk.backends.token_backend import TokenBackend, TokenCache
+from npcsdk.errors import ModelError
+
+__all__ = ["load"]
+
+logger = logging.getLogger(__name__)
+llama = cast("Any", _llama_cpp)  # ctypes: everything that it returns is named and typed in this module.
+
+_CACHE_BYTES = 512 << 20
+_NOT_OURS = (
+    "sampling",
+    "contexts",
+    "limits",
+)  # Options of a whole world travel together; these are the dialogue's.
+_CHOICES = {"device": ("cpu", "gpu", "auto"), "cache_type": ("f16", "f32")}
+_NUMBERS = ("threads", "context_length", "cache_bytes", "piece_ms")
+_MOST_SEQUENCES = 64
+_BATCH = 512
+_PAD = 256  # The runtime rounds a sequence's window up to this many cells.
+_WAIT_S = 5.0
+_CPUINFO = Path("/proc/cpuinfo")
+
+_errors: deque[str] = deque(maxlen=16)
+
+
+@llama.llama_log_callback
+def _log(level: int, text: bytes, _: object) -> None:
+    # The runtime prints to stderr otherwise; a failure says why in the first line of this level.
+    if level == 4 and text.strip():
+        _errors.append(" ".join(text.decode("utf-8", "replace").split())[:300])
+
+
+def _why() -> str:
+    return _errors[0] if _errors else "llama.cpp does not say why"
+
+
+llama.llama_log_set(_log, ctypes.c_void_p(0))
+llama.llama_backend_init()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What bounds the caches: all of it known once the file is loaded."""
+
+    window: int
+    cache_bytes: int
+    sequences: int
+    element: int
+
+
+class _Cache:
+    """One sequence of the context."""
+
+    __slots__ = ("_runtime", "_sequence", "_tokens")
+
+    def __init__(self, runtime: _Runtime, sequence: int) -> None:
+        self._runtime = runtime
+        self._sequence = sequence
+        self._tokens: list[int] = []
+
+    def append(self, ids: Sequence[int]) -> Logits:
+        logits = self._runtime.decode(ids, len(self._tokens), self._sequence)
+        self._tokens.extend(ids)
+        return logits
+
+    def rewind(self, length: int) -> None:
+        if not self._runtime.cut(self._sequence, length):
+            # This kind of memory forgets only as a whole.
+            self._runtime.cut(self._sequence, 0)
+            if length:
+                self._runtime.decode(self._tokens[:length], 0, self._sequence)
+        del self._tokens[length:]
+
+    def __del__(self) -> None:
+        # In whatever thread: the sequence is cleared by who takes it next.
+        self._runtime.free.put(self._sequence)
+
+
+class _Runtime:
+    """A loaded model and its one context. Used by one thread at a time."""
+
+    name = "llama_cpp"
+
+    def __init__(self, model: Any, context: Any, name: str, shape: Shape, ends: tuple[int, ...]) -> None:
+        self.model = name
+        self.context_length = shape.window
+        self.vocabulary = int(llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model)))
+        self.ends = ends
+        self.cache_bytes = shape.cache_bytes
+        self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for sequence in range(shape.sequences):
+            self.free.put(sequence)
+        self._model = model
+        self._context = context
+        self._memory = llama.llama_get_memory(context)
+        self._batch = llama.llama_batch_init(_BATCH, 0, 1)
+        batch = self._batch
+        self._ids = np.ctypeslib.as_array(batch.token, (_BATCH,))
+        self._positions = np.ctypeslib.as_array(batch.pos, (_BATCH,))
+        self._wanted = np.ctypeslib.as_array(batch.logits, (_BATCH,))
+        np.ctypeslib.as_array(batch.n_seq_id, (_BATCH,))[:] = 1
+        self._row = ctypes.c_float * self.vocabulary
+
+    def new_cache(self) -> TokenCache:
+        sequence = self.free.get(timeout=_WAIT_S)  # The pool lets go of a cache a moment before it is free.
+        self.cut(sequence, 0)
+        return _Cache(self, sequence)
+
+    def decode(self, ids: Sequence[int], start: int, sequence: int) -> Logits:
+        """Compute ``ids`` at the position ``start``; the logits after the last."""
+        batch = self._batch
+        for at in range(0, len(ids), _BATCH):
+            piece = ids[at : at + _BATCH]
+            size = len(piece)
+            batch.n_tokens = size
+            self._ids[:size] = piece
+            self._positions[:size] = np.arange(start + at, start + at + size)
+            for place in range(size):
+                batch.seq_id[place][0] = sequence
+            self._wanted[:size] = 0
+            self._wanted[size - 1] = at + size == len(ids)
+            _errors.clear()
+            code = llama.llama_decode(self._context, batch)
+            if code:
+                raise RuntimeError(f"llama_decode returned {code}: {_why()}")
+        pointer = llama.llama_get_logits_ith(self._context, -1)
+        row = self._row.from_address(ctypes.addressof(pointer.contents))
+        return np.array(row, dtype=np.float32)
+
+    def cut(self, sequence: int, length: int) -> bool:
+        """Forget all but the first ``length`` tokens of a sequence, if this kind of memory can."""
+        return bool(llama.llama_memory_seq_rm(self._memory, sequence, length, -1))
+
+    def close(self) -> None:
+        llama.llama_batch_free(self._batch)
+        llama.llama_free(self._context)
+        llama.llama_model_free(self._model)
+        self._context = self._model = self._memory = None
+
+
+def load(source: ModelSource) -> Backend:
+    """Load a GGUF file.
+
+    Raises:
+        ModelError: code ``model_not_found``, ``model_broken``, ``device_absent``, ``out_of_memory``,
+            ``option_unknown`` or ``option_invalid``.
+    """
+    options = _options(source.options)
+    path = Path(source.path)
+    if not path.is_file():
+        raise ModelError(
+            f"There is no model at {path}.", code="model_not_found", hint="Check the path of the .gguf file."
+        )
+    model = _model(path, _layers(options.get("device")))
+    context = None
+    try:
+        vocabulary = llama.llama_model_get_vocab(model)
+        encoding, ends = _encoding(vocabulary, path)
+        shape = _shape(model, source, options)
+        context = _context(model, shape, int(options.get("threads", os.cpu_count() or 1)), path)
+        runtime = _Runtime(model, context, source.name, shape, ends)
+        _try(runtime, path)
+        return TokenBackend(
+            runtime,
+            encoding,
+            budget=shape.cache_bytes * shape.sequences,
+            piece_ms=float(options.get("piece_ms", 50.0)),
+        )
+    except BaseException:
+        if context is not None:
+            llama.llama_free(context)
+        llama.llama_model_free(model)
+        raise
+
+
+def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in given.items():
+        if name in _NOT_OURS:
+            continue
+        if name not in _CHOICES and name not in _NUMBERS:
+            raise ModelError(
+                f"The backend llama_cpp has no option {name!r}.",
+                code="option_unknown",
+                hint=f"Its options: {', '.join((*_CHOICES, *_NUMBERS))}.",
+            )
+        number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        if not (value in _CHOICES[name] if name in _CHOICES else number):
+            raise ModelError(
+                f"The option {name!r} cannot be {value!r}.",
+                code="option_invalid",
+                hint="; ".join(f"{key} is one of {', '.join(values)}" for key, values in _CHOICES.items())
+                + "; all others are numbers above zero.",
+            )
+    return given
+
+
+def _layers(device: str | None) -> int:
+    """How many layers go to a GPU: none, or all."""
+    able = bool(llama.llama_supports_gpu_offload())
+    if device == "gpu" and not able:
+        raise ModelError(
+            "The installed llama-cpp-python runs on the CPU only.",
+            code="device_absent",
+            hint='Install a build for your GPU, or leave the option device out; "auto" takes what there is.',
+        )
+    if device == "auto" and not able:
+        logger.warning("the installed llama-cpp-python has no GPU: the model runs on the CPU")
+    return -1 if able and device != "cpu" else 0
+
+
+def _has_amx() -> bool:
+    try:
+        return "amx_int8" in _CPUINFO.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+
+
+def _model(path: Path, layers: int) -> Any:
+    _errors.clear()
+    settings = llama.llama_model_default_params()
+    settings.n_gpu_layers = layers
+    # On processors with AMX the runtime's rearranged weights crash the process (seen with 0.3.36).
+    settings.use_extra_bufts = not _has_amx()
+    model = llama.llama_model_load_from_file(str(path).encode(), settings)
+    if not model:
+        memory = "alloc" in _why()
+        raise ModelError(
+            f"The model {path} cannot be loaded: {_why()}",
+            code="out_of_memory" if memory else "model_broken",
+            hint="Try a file with fewer bits for each weight."
+            if memory
+            else "Download the file again; or the installed llama-cpp-python is older than the model's architecture.",
+        )
+    return model
+
+
+def _shape(model: Any, source: ModelSource, options: Mapping[str, Any]) -> Shape:
+    element = 4 if options.get("cache_type") == "f32" else 2
+    trained = int(llama.llama_model_n_ctx_train(model))
+    window = min(trained, source.context_length, int(options.get("context_length", trained)))
+    size = _number(model, "attention.key_length") or llama.llama_model_n_embd(
+        model
+    ) // llama.llama_model_n_head(model)
+    values = _number(model, "attention.value_length") or size
+    cell = llama.llama_model_n_layer(model) * llama.llama_model_n_head_kv(model) * (size + values) * element
+    one = int(cell * -(-window // _PAD) * _PAD)
+    budget = int(options.get("cache_bytes", max(_CACHE_BYTES, one)))
+    if budget < one:
+        raise ModelError(
+            f"One conversation of {window} tokens needs {one} bytes of cache, and cache_bytes is {budget}.",
+            code="option_invalid",
+            hint="Raise the option cache_bytes, or lower context_length.",
+        )
+    return Shape(window, one, min(budget // one, _MOST_SEQUENCES), element)
+
+
+def _number(model: Any, key: str) -> int:
+    """A number of the file's head, by its key without the architecture; 0 if it is not there."""
+    text = _text(model, f"{_text(model, 'general.architecture')}.{key}")
+    return int(text) if text.isdecimal() else 0
+
+
+def _text(model: Any, key: str) -> str:
+    buffer = ctypes.create_string_buffer(128)
+    size = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+
+
+def _context(model: Any, shape: Shape, threads: int, path: Path) -> Any:
+    settings = llama.llama_context_default_params()
+    settings.n_ctx = -(-shape.window // _PAD) * _PAD * shape.sequences
+    settings.n_seq_max = shape.sequences
+    settings.kv_unified = False  # Each sequence has cells of its own, and pays for no others.
+    settings.swa_full = True  # A sliding window's cells could not be cut back.
+    settings.type_k = settings.type_v = llama.GGML_TYPE_F32 if shape.element == 4 else llama.GGML_TYPE_F16
+    if shape.element == 4:
+        # The fused attention of CPUs works in 16 bits whatever the cache holds: logits off by 0.2% of their spread.
+        settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    settings.n_batch = settings.n_ubatch = _BATCH
+    settings.n_threads = settings.n_threads_batch = threads
+    _errors.clear()
+    context = llama.llama_init_from_model(model, settings)
+    if not context:
+        raise ModelError(
+            f"There is not enough memory to run the model {path}: {_why()}",
+            code="out_of_memory",
+            hint="Lower the option context_length or cache_bytes.",
+        )
+    return context
+
+
+def _encoding(vocabulary: Any, path: Path) -> tuple[VocabularyEncoding, tuple[int, ...]]:
+    """The file's own tokenizer, and the ids that end a reply."""
+    tokens: list[bytes] = []
+    markers: dict[int, str] = {}
+    special: list[int] = []
+    ends: list[int] = []
+    buffer = ctypes.create_string_buffer(1024)
+    hidden = llama.LLAMA_TOKEN_ATTR_CONTROL | llama.LLAMA_TOKEN_ATTR_UNKNOWN
+    ours = hidden | llama.LLAMA_TOKEN_ATTR_USER_DEFINED
+    for token in range(llama.llama_vocab_n_tokens(vocabulary)):
+        size = llama.llama_token_to_piece(vocabulary, token, buffer, len(buffer), 0, True)
+        data = buffer.raw[: max(size, 0)]
+        kind = llama.llama_vocab_get_attr(vocabulary, token)
+        spelled = data.decode("utf-8", "replace")
+        # Added tokens that are only white space (Gemma's runs of line breaks) are text; all others are ours.
+        if kind & ours and (kind & hidden or spelled.strip()):
+            markers[token] = spelled
+            if kind & hidden:
+                special.append(token)
+            if llama.llama_vocab_is_eog(vocabulary, token):
+                ends.append(token)
+        tokens.append(data)
+    last = llama.llama_vocab_eos(vocabulary)
+    ends.sort(key=lambda token: token != last)
+    if not ends:
+        raise ModelError(
+            f"The model {path} does not say which token ends a reply.",
+            code="model_broken",
+            hint="Download the file again, or convert it again with its tokenizer.",
+        )
+
+    def tokenize(text: str) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        ids = (llama.llama_token * room)()
+        count = llama.llama_tokenize(vocabulary, data, len(data), ids, room, False, False)
+        if count < 0:
+            raise RuntimeError(f"llama_tokenize returned {count}")
+        return list(ids[:count])
+
+    return VocabularyEncoding(tokens, markers, special, tokenize), tuple(ends)
+
+
+def _try(runtime: _Runtime, path: Path) -> None:
+    """Compute one token: a model that loads may still not run."""
+    cache = runtime.new_cache()
+    logits = cache.append((runtime.ends[0],))
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            f"The model {path} computes numbers that are not finite.",
+            code="model_broken",
+            hint="Download the file again.",
+        )

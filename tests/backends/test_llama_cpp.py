@@ -1,0 +1,252 @@
+"""GGUF files by llama.cpp: both kinds of tokenizer, exact caches, text that is never control, broken files."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from npcsdk.backends import registry
+from npcsdk.backends.base import Backend, ModelSource, Request, Segment
+from npcsdk.backends.encoding import TextEncoding
+from npcsdk.errors import ModelError
+from tests.backends.conformance import GREEDY, WILD, Conformance, follow, say
+from tests.backends.tiny import WINDOW, gguf_file
+from tests.backends.toy import CONTROL, byte_fallback, byte_level, prompt
+
+llama_cpp: Any = pytest.importorskip("llama_cpp", reason="the extra llama is not installed")
+pytest.importorskip("gguf", reason="the package gguf, which writes the files, is not installed")
+
+TOKENIZERS = {
+    "nemotron": byte_level,
+    "gemma": byte_fallback,
+    "gemma2": lambda: byte_fallback(prefix=True),
+}
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("gguf")
+    (home / "npcsdk.json").write_text('{"prompt_format": "nemotron", "tool_format": "nemotron"}')
+    return {
+        family: gguf_file(home / f"{family}.gguf", family, tokenizer())
+        for family, tokenizer in TOKENIZERS.items()
+    }
+
+
+def load(path: Path, **options: Any) -> Backend:
+    source = registry.resolve(str(path))
+    assert source.backend == "llama_cpp"
+    return registry.load(replace(source, options={"threads": 1, "cache_bytes": 2 << 20, **options}))
+
+
+class _OnAFile(Conformance):
+    family = ""
+
+    @pytest.fixture
+    def backend(self, files: dict[str, Path]) -> Iterator[Backend]:
+        backend = load(files[self.family], cache_type="f32")  # In 16 bits random models have many near-ties.
+        yield backend
+        backend.close()
+
+
+class TestNemotron(_OnAFile):
+    family = "nemotron"
+
+
+class TestGemma(_OnAFile):
+    family = "gemma"
+
+
+class TestGemma2(_OnAFile):
+    """With a sliding window of 32 tokens, which every longer prompt has to be cut back in, and a space before texts."""
+
+    family = "gemma2"
+
+
+# Text.
+
+
+@pytest.mark.parametrize("family", TOKENIZERS)
+def test_text_is_encoded_as_by_the_same_tokenizer_elsewhere(files: dict[str, Path], family: str) -> None:
+    backend: Any = load(files[family])
+    other = TextEncoding(TOKENIZERS[family]())
+    spoken = prompt(
+        "Open the gate, then!", "It is on the in", system="The iron gate.  Two spaces\nand a line"
+    )
+    assert backend._encoding.encode(spoken) == other.encode(spoken)
+    sampled = replace(spoken, segments=(*spoken.segments, Segment("x", ids=(60,)), Segment("the gate")))
+    assert backend._encoding.encode(sampled) == other.encode(sampled)
+    backend.close()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_text_is_never_control_and_comes_back_whole(files: dict[str, Path], data: st.DataObject) -> None:
+    family = data.draw(st.sampled_from(sorted(TOKENIZERS)))
+    piece = st.one_of(
+        st.sampled_from([*CONTROL, "<extra_", "id_1>", "<", "s>", "\n", " "]), st.text(max_size=4)
+    )
+    text = "".join(data.draw(st.lists(piece, max_size=8))).replace("\x00", "")
+    encoding = ENCODINGS.setdefault(family, load(files[family]))._encoding  # type: ignore[attr-defined]
+    ids = encoding.encode_text(text)
+    assert encoding.control.isdisjoint(ids)
+    if family == "nemotron":
+        assert encoding.decode(ids) == text
+
+
+ENCODINGS: dict[str, Any] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    for backend in ENCODINGS.values():
+        backend.close()
+    ENCODINGS.clear()
+
+
+# Caches.
+
+
+@pytest.mark.parametrize("family", TOKENIZERS)
+def test_small_pieces_and_reuse_say_what_one_large_piece_says(files: dict[str, Path], family: str) -> None:
+    small, large = load(files[family], piece_ms=0.001), load(files[family], piece_ms=5000)
+    now = prompt("Hello", system="You keep the iron gate of Veldran. " * 4)
+    for turn in range(3):
+        request = Request(prompt=now, sampling=replace(GREEDY, max_tokens=12))
+        warm, cold = say(small, replace(request, session="a")), say(large, request)
+        large.release("")
+        assert warm.usage.cached_tokens or turn == 0
+        # Keys and values are kept in 16 bits: near-ties may fall either way after the first tokens.
+        assert warm.ids[:4] == cold.ids[:4]
+        now = follow(now, cold, f"Line {turn}")
+    small.close()
+    large.close()
+
+
+def test_a_rewind_that_the_runtime_cannot_do_computes_again(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with recurrent models, whose memory forgets only as a whole."""
+    backend = load(files["nemotron"])
+    cold = say(backend, Request(prompt=prompt("One"), sampling=GREEDY))
+    say(backend, Request(prompt=prompt("One", "Two", "Three"), sampling=GREEDY, session="a"))
+    remove = llama_cpp.llama_memory_seq_rm
+    monkeypatch.setattr(
+        llama_cpp, "llama_memory_seq_rm", lambda m, s, start, end: start == 0 and remove(m, s, start, end)
+    )
+    assert say(backend, Request(prompt=prompt("One"), sampling=GREEDY, session="a")).text == cold.text
+    backend.close()
+
+
+def test_memory_stays_within_the_budget_and_sequences_come_back(files: dict[str, Path]) -> None:
+    each = 2 * 2 * 2 * 2 * 16 * WINDOW  # keys and values, two bytes, layers, heads, size
+    backend = load(files["nemotron"], cache_bytes=3 * each + 5)
+    first = say(backend, Request(prompt=prompt("Hello 0"), sampling=GREEDY, session="0"))
+    assert backend.memory_bytes() == each
+    for number in range(1, 12):
+        say(backend, Request(prompt=prompt(f"Hello {number}"), sampling=GREEDY, session=str(number)))
+        if number % 4 == 0:
+            backend.release(str(number))
+        assert backend.memory_bytes() <= 3 * each
+    assert say(backend, Request(prompt=prompt("Hello 0"), sampling=GREEDY, session="0")).text == first.text
+    backend.close()
+
+
+def test_two_backends_of_one_file_in_threads(files: dict[str, Path]) -> None:
+    said: list[str] = []
+
+    def talk() -> None:
+        backend = load(files["nemotron"])
+        said.append(say(backend, Request(prompt=prompt("Hello"), sampling=WILD)).text)
+        backend.close()
+
+    threads = [threading.Thread(target=talk) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(said) == 3
+    assert len(set(said)) == 1
+
+
+# What is not sound.
+
+
+@pytest.mark.parametrize("cut", [3, 100, 2000, -1, -5000])
+def test_a_file_that_is_not_whole_is_named(files: dict[str, Path], tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(files["nemotron"].read_bytes()[:cut])
+    for found in (None, ModelSource(name="cut", backend="llama_cpp", path=str(path))):
+        with pytest.raises(ModelError) as caught:
+            registry.load(found or registry.resolve(str(path)))
+        assert caught.value.code == "model_broken"
+        assert str(path) in caught.value.message
+    backend = load(files["nemotron"])
+    assert say(backend, Request(prompt=prompt("Hello"), sampling=GREEDY)).text
+    backend.close()
+
+
+def test_an_architecture_that_nobody_knows(files: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "new.gguf"
+    path.write_bytes(files["nemotron"].read_bytes().replace(b"nemotron", b"nobodyxx"))
+    with pytest.raises(ModelError) as caught:
+        registry.load(ModelSource(name="new", backend="llama_cpp", path=str(path)))
+    assert caught.value.code == "model_broken"
+    assert "nobodyxx" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"thread": 2}, "option_unknown"),
+        ({"threads": 0}, "option_invalid"),
+        ({"device": "abacus"}, "option_invalid"),
+        ({"cache_type": "q1"}, "option_invalid"),
+        ({"cache_bytes": 1000}, "option_invalid"),
+    ],
+)
+def test_options_are_checked(files: dict[str, Path], options: dict[str, Any], code: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(files["nemotron"], **options)
+    assert caught.value.code == code
+    assert caught.value.hint
+
+
+def test_a_gpu_that_is_asked_for_and_absent(files: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    if llama_cpp.llama_supports_gpu_offload():
+        pytest.skip("this build has one")
+    with pytest.raises(ModelError) as caught:
+        load(files["nemotron"], device="gpu")
+    assert caught.value.code == "device_absent"
+    with caplog.at_level(logging.WARNING, "npcsdk.backends.llama_cpp"):
+        load(files["nemotron"], device="auto").close()
+    assert "CPU" in caplog.text
+
+
+def test_rearranged_weights_are_off_where_they_crash(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from npcsdk.backends import llama_cpp as adapter
+
+    seen: list[bool] = []
+    real = llama_cpp.llama_model_load_from_file
+
+    def spy(path: bytes, parameters: Any) -> Any:
+        seen.append(bool(parameters.use_extra_bufts))
+        return real(path, parameters)
+
+    monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", spy)
+    for flags in ("avx512f amx_int8 amx_tile", "avx2"):
+        monkeypatch.setattr(adapter, "_CPUINFO", tmp_path / "cpuinfo")
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+        load(files["nemotron"]).close()
+    assert seen == [False, True]
