@@ -48,9 +48,11 @@ def hugging_face(folder: Path, family: str, tokenizer: Tokenizer | None = None) 
     return folder
 
 
-def gguf_file(path: Path, family: str, tokenizer: Tokenizer | None = None) -> Path:
+def gguf_file(
+    path: Path, family: str, tokenizer: Tokenizer | None = None, *, like: Path | None = None
+) -> Path:
     """A GGUF file; ``family`` is nemotron, gemma or gemma2. Byte-level tokenizers go in as GPT-2's, others as
-    SentencePiece's."""
+    SentencePiece's. ``like`` is a folder of `hugging_face`, whose weights the file gets."""
     import gguf
     import numpy as np
 
@@ -108,8 +110,15 @@ def gguf_file(path: Path, family: str, tokenizer: Tokenizer | None = None) -> Pa
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(False)
 
+    known = _weights(like, family) if like is not None else {}
+
     def tensor(name: str, *shape: int, around: float = 0.0, spread: float = 0.3) -> None:
-        writer.add_tensor(name, random.normal(around, spread, size=shape).astype(np.float32))
+        made = known.get(name)
+        if made is None:
+            assert like is None, name
+            made = random.normal(around, spread, size=shape).astype(np.float32)
+        assert made.shape == shape
+        writer.add_tensor(name, made)
 
     tensor("token_embd.weight", size, hidden)
     tensor("output_norm.weight", hidden, around=1, spread=0.1)
@@ -138,3 +147,18 @@ def gguf_file(path: Path, family: str, tokenizer: Tokenizer | None = None) -> Pa
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _weights(folder: Path, family: str) -> dict[str, Any]:
+    """The weights of a Hugging Face folder by their names in GGUF, where norms are kept around one and not zero."""
+    import gguf
+    from safetensors.numpy import load_file
+
+    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    names = gguf.get_tensor_name_map(kinds[family], 2)
+    weights: dict[str, Any] = {}
+    for name, values in load_file(folder / "model.safetensors").items():
+        known = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert known is not None, name
+        weights[known] = values + 1 if name.endswith("norm.weight") else values
+    return weights
