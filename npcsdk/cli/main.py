@@ -11,10 +11,13 @@ import npcsdk
 from npcsdk.cli.actions import actions
 from npcsdk.cli.check import check
 from npcsdk.cli.init import init
+from npcsdk.cli.keys import keys
+from npcsdk.cli.memory import memory
 from npcsdk.cli.models import models
 from npcsdk.cli.play import play
 from npcsdk.cli.say import say
 from npcsdk.cli.serve import serve
+from npcsdk.cli.top import top
 
 __all__ = ["app", "main"]
 
@@ -28,9 +31,12 @@ app = typer.Typer(
 app.command()(play)
 app.command()(say)
 app.command()(serve)
+app.command()(keys)
+app.command()(top)
 app.command()(check)
 app.command()(actions)
 app.command()(init)
+app.command()(memory)
 app.add_typer(models, name="models")
 
 

@@ -192,7 +192,7 @@ class Follower:
         upto = self._journal.last
         counts = dict.fromkeys(suspects, 0) | self._journal.counts(upto=upto)
         for npc, count in counts.items():
-            if index.count(npc) == count:
+            if npc not in suspects and index.count(npc) == count:
                 continue
             wanted = self._journal.positions(npc, upto=upto)
             held = index.positions(npc)

@@ -204,6 +204,12 @@ class Journal:
             f"WHERE npc = ? AND seq > ? AND {_LIVED} ORDER BY seq", (npc, after), visible=False
         )
 
+    def visible(self, npc: str | None) -> list[Record]:
+        """Everything of ``npc`` (None: of everybody) that the current timeline can see, transcripts included."""
+        if npc is None:
+            return self._select("ORDER BY seq", (), visible=True)
+        return self._select("WHERE npc = ? ORDER BY seq", (npc,), visible=True)
+
     def read(self, seqs: Sequence[int]) -> dict[int, Record]:
         """The records at these positions; positions that do not exist are left out."""
         found: dict[int, Record] = {}

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory import savegame
+from npcsdk.memory.doctor import Health, examine
 from npcsdk.memory.experience import (
     Experience,
     Fact,
@@ -36,7 +37,7 @@ from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
 from npcsdk.memory.recaller import Recaller, position_of
-from npcsdk.memory.records import VALUE
+from npcsdk.memory.records import VALUE, Record
 from npcsdk.memory.registry import make_embedder, make_index
 from npcsdk.memory.scoring import Weights
 
@@ -179,6 +180,24 @@ class Memory:
         """
         self._append(value_entries(npc, interlocutor, {name: value}, at), timeline)
 
+    def take_in(self, fields: Iterable[Mapping[str, Any]]) -> int:
+        """Writes records that were exported as fields (`savegame.fields_of`), all or none; how many.
+
+        Raises MemoryStoreError ``import_invalid``, with the number of the one that is wrong.
+        """
+        entries: list[Entry] = []
+        for number, given in enumerate(fields, 1):
+            try:
+                entries.append(savegame.entry_of(given)[0])
+            except ValueError as error:
+                raise MemoryStoreError(
+                    f"Record {number} cannot be taken in: {error}.",
+                    hint="Give what an export wrote; nothing was taken in.",
+                    code="import_invalid",
+                ) from error
+        self._append(entries, None)
+        return len(entries)
+
     # -- reading
 
     def values(self, npc: str, interlocutor: str) -> dict[str, float]:
@@ -222,6 +241,14 @@ class Memory:
             now=now,
             without_turns=without_turns,
         )
+
+    def records(self, npc: str | None = None, *, interlocutor: str | None = None) -> list[Record]:
+        """What the journal holds for an npc (or everybody) and an interlocutor on this timeline, oldest first."""
+        return [
+            record
+            for record in self._journal.visible(npc)
+            if interlocutor is None or record.interlocutor in (interlocutor, "")
+        ]
 
     # -- timelines and saved games
 
@@ -339,6 +366,10 @@ class Memory:
                 self._recaller.warm(npc)
 
         threading.Thread(target=read, name="npcsdk-memory-warm", daemon=True).start()
+
+    def doctor(self, timeout: float = 600.0) -> Health:
+        """Checks the journal's file, compares the index with it record by record, and repairs the index."""
+        return examine(self._journal, self._follower, timeout)
 
     def indexed(self, timeout: float) -> bool:
         """Waits until the vector index holds everything written so far; False when it does not in time."""

@@ -1,0 +1,156 @@
+"""``npcsdk memory [NPC]``: what a character remembers and why; export, import, and a check with repair."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from npcsdk.cli.options import WorldOption
+from npcsdk.cli.output import errors, reports_errors
+from npcsdk.errors import MemoryStoreError, WorldError
+
+if TYPE_CHECKING:
+    from npcsdk.memory.recall import Memory
+
+__all__ = ["memory"]
+
+_INDEXING = 10.0  # seconds to wait for the index before a query goes by words
+
+
+@reports_errors
+def memory(
+    npc: Annotated[
+        str | None, typer.Argument(metavar="[NPC]", help="The character's id. Left out: everybody.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--memory", metavar="DIR", help="The folder in which memory is kept.")
+    ] = None,
+    player: Annotated[
+        str | None, typer.Option("--player", metavar="P", help="Only what concerns this player.")
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", metavar="TEXT", help="What NPC recalls when it hears this.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="With --query: scores and reasons.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 20,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write records as JSON Lines; - = stdout.")
+    ] = None,
+    import_from: Annotated[
+        Path | None, typer.Option("--import", metavar="FILE", help="Take in JSON Lines; - = stdin.")
+    ] = None,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Check the journal and its index, and repair the index.")
+    ] = False,
+    world: WorldOption = None,
+) -> None:
+    """Show what characters remember. One process owns a memory folder: stop the game first."""
+    # here: the other commands start faster without
+    from npcsdk.memory.recall import Knowledge, Memory
+    from npcsdk.persona.loader import load_world
+    from npcsdk.persona.starter import shipped_world
+
+    if folder is None or not folder.is_dir():
+        raise MemoryStoreError(
+            f"There is no memory folder {folder}." if folder else "Which memory?",
+            hint="Name the folder that the game uses: --memory DIR.",
+            code="memory_missing",
+        )
+    if query is not None and npc is None:
+        raise WorldError(
+            "Who recalls it?", hint="Name a character: npcsdk memory NPC --query TEXT.", code="npc_unknown"
+        )
+    definition = load_world(world or shipped_world())
+    if npc is not None and npc not in definition.personas:
+        raise WorldError(
+            f"There is no character {npc!r} in {definition.name}.",
+            hint=f"It has: {', '.join(sorted(definition.personas))}.",
+            code="npc_unknown",
+        )
+    knowledge = Knowledge(definition.groups, definition.hearsay)
+    with Memory.open(folder, definition.lore, knowledge=knowledge) as opened:
+        if import_from is not None:
+            count = opened.take_in(_read(import_from))
+            errors.print(f"[green]{count} records taken in.[/]")
+        if doctor:
+            _doctor(opened)
+        elif export is not None:
+            _write(export, opened.records(npc, interlocutor=player))
+        elif query is not None and npc is not None:
+            opened.indexed(_INDEXING)
+            tags = definition.personas[npc].knows
+            who = player or "player"
+            for passage in opened.recall(query, npc=npc, interlocutor=who, tags=tags, limit=limit):
+                sys.stdout.write(f"{passage.text}\n")
+                if explain:
+                    sys.stdout.write(
+                        f"    {passage.id} {passage.source} {passage.score:.2f}: {passage.reason}\n"
+                    )
+        elif import_from is None:
+            _show(opened, npc, player, limit)
+
+
+def _show(opened: Memory, npc: str | None, player: str | None, limit: int) -> None:
+    if npc is not None and player is not None:
+        for name, value in sorted(opened.values(npc, player).items()):
+            sys.stdout.write(f"{name} = {value:g}\n")
+    silent = ("transcript", "value", "summary")
+    records = [record for record in opened.records(npc, interlocutor=player) if record.kind not in silent]
+    for record in records[-limit:]:
+        who = "" if npc is not None else f"{record.npc}, "
+        with_whom = f"with {record.interlocutor}, " if record.interlocutor else ""
+        sys.stdout.write(f"{record.text}\n    {who}{with_whom}{record.kind}, at {record.at:g}\n")
+    if len(records) > limit:
+        errors.print(f"... and {len(records) - limit} older ones; --limit shows more.")
+
+
+def _doctor(opened: Memory) -> None:
+    health = opened.doctor()
+    sys.stdout.write(f"{health.records} records\n")
+    for problem in health.journal:
+        sys.stdout.write(f"journal: {problem}\n")
+    if health.missing or health.strangers:
+        sys.stdout.write(f"index: {health.missing} were missing, {health.strangers} did not belong\n")
+    if health.well:
+        sys.stdout.write("journal and index agree\n")
+        return
+    hint = (
+        "restore the journal from a backup"
+        if health.journal
+        else "delete the folder `index` and run this again"
+    )
+    sys.stdout.write(f"not repaired: {hint}\n")
+    raise typer.Exit(2)
+
+
+def _write(file: Path, records: Any) -> None:
+    from npcsdk.memory.files import write_file
+    from npcsdk.memory.savegame import fields_of
+
+    lines = [json.dumps(fields_of(record), ensure_ascii=False) + "\n" for record in records]
+    if str(file) == "-":
+        sys.stdout.writelines(lines)
+    else:
+        write_file(file, "".join(lines).encode("utf-8"))
+    errors.print(f"[green]{len(lines)} records.[/]")
+
+
+def _read(file: Path) -> Iterator[Any]:
+    from npcsdk.memory.files import read_file
+
+    content = sys.stdin.buffer.read() if str(file) == "-" else read_file(file)
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise MemoryStoreError(
+                    f"Line {number} of {file} is not JSON: {error}.",
+                    hint="Give what --export wrote; nothing was taken in.",
+                    code="import_invalid",
+                ) from error

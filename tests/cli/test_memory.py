@@ -1,0 +1,94 @@
+"""``npcsdk memory``: what is remembered and why, export, import, the doctor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npcsdk.memory.recall import Experience, Memory
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Bram has met ann and bo."""
+    folder = tmp_path / "memory"
+    with Memory.open(folder) as memory:
+        for who, text in (("ann", "ann paid for the broken window."), ("bo", "bo sold a heron.")):
+            memory.remember(Experience(npc="bram", interlocutor=who, kind="event", origin="game", text=text))
+        memory.set_value("bram", "ann", "trust", 40)
+        memory.indexed(60)
+    return folder
+
+
+def test_it_shows_what_a_character_remembers_of_a_player(npcsdk: Run, folder: Path) -> None:
+    done = npcsdk("memory", "bram", "--memory", str(folder), "--player", "ann")
+    assert done.returncode == 0, done.stderr
+    assert "ann paid for the broken window." in done.stdout
+    assert "trust = 40" in done.stdout
+    assert "heron" not in done.stdout
+
+
+def test_a_query_shows_what_would_be_recalled_and_why(npcsdk: Run, folder: Path) -> None:
+    asked = ("memory", "bram", "--memory", str(folder), "--player", "ann", "--query", "the broken window")
+    plain = npcsdk(*asked)
+    assert plain.stdout.splitlines()[0] == "ann paid for the broken window."
+    assert "words:" not in plain.stdout
+    assert "words: broken, window" in npcsdk(*asked, "--explain").stdout
+
+
+def test_export_and_import(npcsdk: Run, folder: Path, tmp_path: Path) -> None:
+    done = npcsdk("memory", "--memory", str(folder), "--export", "all.jsonl")
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["event", "event", "value"]
+    (tmp_path / "other").mkdir()
+    done = npcsdk("memory", "--memory", "other", "--import", "all.jsonl")
+    assert done.returncode == 0, done.stderr
+    shown = npcsdk("memory", "bram", "--memory", "other", "--player", "ann").stdout
+    assert "trust = 40" in shown
+    assert "broken window" in shown
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"npc": 1}', '{"surprise": 1}'])
+def test_an_import_that_is_wrong_takes_nothing(npcsdk: Run, folder: Path, line: str) -> None:
+    good = '{"npc": "bram", "interlocutor": "ann", "kind": "event", "text": "Good."}'
+    done = npcsdk("memory", "--memory", str(folder), "--import", "-", stdin=f"{good}\n{line}\n")
+    assert done.returncode == 2
+    assert "2" in done.stderr
+    assert "Good." not in npcsdk("memory", "--memory", str(folder)).stdout
+
+
+def test_the_doctor_repairs_the_index(npcsdk: Run, folder: Path) -> None:
+    with Memory.open(folder) as memory:
+        assert memory.indexed(60)
+        index = memory._follower.index
+        assert index is not None
+        index.remove("bram", [1])
+        index.add("bram", [77], memory._embedder.embed(["a stranger"]))  # the counts agree, the ids do not
+    done = npcsdk("memory", "--memory", str(folder), "--doctor")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "1 were missing, 1 did not belong" in done.stdout
+    done = npcsdk("memory", "--memory", str(folder), "--doctor")
+    assert done.stdout == "2 records\njournal and index agree\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bram",),
+        ("bram", "--memory", "nowhere"),
+        ("nobody", "--memory", "."),
+        ("--memory", ".", "--query", "x"),
+    ],
+)
+def test_mistakes_are_one_paragraph(npcsdk: Run, arguments: tuple[str, ...]) -> None:
+    done = npcsdk("memory", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
