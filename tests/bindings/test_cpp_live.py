@@ -43,7 +43,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(address: str, folder: Path, *replies: str, delay: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
+def serving(
+    address: str, folder: Path, *replies: str, delay: float = 0.0
+) -> Iterator[subprocess.Popen[bytes]]:
     script = folder / "replies.json"
     script.write_text(json.dumps({"replies": list(replies), "delay": delay, "loop": True}), encoding="utf-8")
     command = [sys.executable, "-m", "npcsdk", "serve", "--address", address, "--model", f"scripted:{script}"]
@@ -59,9 +61,9 @@ def serving(address: str, folder: Path, *replies: str, delay: float = 0.0) -> It
 class Driver:
     """The test program: commands in, events out."""
 
-    def __init__(self, program: Path, address: str) -> None:
+    def __init__(self, program: Path, address: str, silence: float = 60.0) -> None:
         self.process = subprocess.Popen(
-            [str(program), address, ACTIONS],
+            [str(program), address, ACTIONS, str(silence)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -123,11 +125,11 @@ def program() -> Path:
 
 
 @pytest.fixture
-def drive(program: Path) -> Iterator[Callable[[str], Driver]]:
+def drive(program: Path) -> Iterator[Callable[..., Driver]]:
     drivers: list[Driver] = []
 
-    def start(address: str) -> Driver:
-        drivers.append(Driver(program, address))
+    def start(address: str, **options: float) -> Driver:
+        drivers.append(Driver(program, address, **options))
         return drivers[-1]
 
     yield start
@@ -144,7 +146,7 @@ def spoken(events: list[dict[str, Any]]) -> str:
     return "".join(one["text"] for one in events if one["event"] == "text")
 
 
-def test_a_conversation(drive: Callable[[str], Driver], address: str, tmp_path: Path) -> None:
+def test_a_conversation(drive: Callable[..., Driver], address: str, tmp_path: Path) -> None:
     with serving(address, tmp_path, "Grüß Gott, 門番さん 🚪.", "A bell."):
         driver = drive(address)
         driver.until("ready")
@@ -163,7 +165,7 @@ def test_a_conversation(drive: Callable[[str], Driver], address: str, tmp_path: 
         driver.over()
 
 
-def test_an_action_and_its_result(drive: Callable[[str], Driver], address: str, tmp_path: Path) -> None:
+def test_an_action_and_its_result(drive: Callable[..., Driver], address: str, tmp_path: Path) -> None:
     with serving(address, tmp_path, WAVE, "There."):
         driver = drive(address)
         driver.tell("open bram")  # before there is anybody
@@ -181,7 +183,7 @@ def test_an_action_and_its_result(drive: Callable[[str], Driver], address: str, 
         driver.over()
 
 
-def test_cancel(drive: Callable[[str], Driver], address: str, tmp_path: Path) -> None:
+def test_cancel(drive: Callable[..., Driver], address: str, tmp_path: Path) -> None:
     with serving(address, tmp_path, "on and " * 400, delay=0.02):
         driver = drive(address)
         driver.until("ready")
@@ -195,8 +197,28 @@ def test_cancel(drive: Callable[[str], Driver], address: str, tmp_path: Path) ->
         driver.over()
 
 
+def test_requests(drive: Callable[..., Driver], address: str, tmp_path: Path) -> None:
+    with serving(address, tmp_path, "One two three."):
+        driver = drive(address)
+        driver.tell("open bram")
+        for command in ("prepare", "save before", "slots"):
+            driver.tell(command)
+        answers = {}
+        for _ in range(3):
+            done = driver.until("done", "problem")[-1]
+            answers[done["answers"]] = done.get("value", done.get("code"))
+        assert "before" in answers["slots"], answers
+        driver.tell("say Count.")
+        driver.until("end", "failed")
+        driver.tell("heard 3")
+        assert driver.until("done", "problem")[-1]["answers"] == "heard"
+        driver.tell("load nothing of that name")
+        assert driver.until("done", "problem")[-1]["event"] == "problem"
+        driver.over()
+
+
 def test_a_server_that_is_killed_and_started_again(
-    drive: Callable[[str], Driver], address: str, tmp_path: Path
+    drive: Callable[..., Driver], address: str, tmp_path: Path
 ) -> None:
     with serving(address, tmp_path, "on and " * 400, delay=0.02) as server:
         driver = drive(address)
@@ -220,7 +242,7 @@ def test_a_server_that_is_killed_and_started_again(
 
 
 def test_a_connection_that_breaks_loses_and_doubles_nothing(
-    drive: Callable[[str], Driver], address: str, tmp_path: Path
+    drive: Callable[..., Driver], address: str, tmp_path: Path
 ) -> None:
     said = "".join(f"{number} " for number in range(120))
     with serving(address, tmp_path, said, delay=0.02):
@@ -241,8 +263,8 @@ def test_a_connection_that_breaks_loses_and_doubles_nothing(
     assert [one["event"] for one in driver.seen].count("welcome") >= 4
 
 
-def test_nobody_there_never_blocks(drive: Callable[[str], Driver], address: str) -> None:
-    driver = drive(address)
+def test_nobody_there_never_blocks(drive: Callable[..., Driver], address: str) -> None:
+    driver = drive(address, silence=2.0)
     driver.tell("open bram")
     driver.tell("say Hello?")
     came = driver.until("problem")
@@ -250,9 +272,9 @@ def test_nobody_there_never_blocks(drive: Callable[[str], Driver], address: str)
     assert driver.over()["longest_ms"] < 250
 
 
-def test_a_frozen_server_never_blocks(drive: Callable[[str], Driver], address: str, tmp_path: Path) -> None:
+def test_a_frozen_server_never_blocks(drive: Callable[..., Driver], address: str, tmp_path: Path) -> None:
     with serving(address, tmp_path, "Hello.") as server:
-        driver = drive(address)
+        driver = drive(address, silence=2.0)
         driver.until("ready")
         driver.tell("open bram")
         server.send_signal(signal.SIGSTOP)

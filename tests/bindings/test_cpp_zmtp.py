@@ -34,7 +34,9 @@ def router() -> Iterator[zmq.Socket[bytes]]:
 
 
 @contextlib.contextmanager
-def running(program: Path, address: str, interval: float = 0.2, timeout: float = 10.0) -> Iterator[subprocess.Popen[str]]:
+def running(
+    program: Path, address: str, interval: float = 0.2, timeout: float = 10.0
+) -> Iterator[subprocess.Popen[str]]:
     arguments = [str(program), address, str(interval), str(timeout)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

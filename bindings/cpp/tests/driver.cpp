@@ -1,5 +1,7 @@
 // A client that a test drives: commands as lines on standard input, what happens as lines of JSON on standard output.
 //   open NPC | say TEXT | react TEXT | cancel | result TEXT | fail TEXT | close | quit
+//   heard OFFSET | remember TEXT | save SLOT | load SLOT | slots | prepare
+// Arguments: the address, the actions as JSON, seconds of silence until the server counts as unreachable.
 // At the end: how long the longest poll took, in milliseconds.
 #include <fcntl.h>
 #include <poll.h>
@@ -41,10 +43,11 @@ struct Driver : Handler {
         action = one.id;
         print("action", "turn", one.turn, "seq", one.seq, "name", one.name, "arguments", to_json(one.arguments), "wants_result", one.wants_result);
     }
+    void on_done(const Done& one) override { print("done", "answers", one.answers, "value", to_json(one.value)); }
     void on_refused(const Refused& one) override { print("refused", "name", one.name, "code", one.code); }
     void on_end(const End& one) override { print("end", "turn", one.turn, "seq", one.seq, "reason", one.reason, "text", one.text); }
     void on_failed(const Failed& one) override { print("failed", "turn", one.turn, "code", one.code); }
-    void on_problem(const Problem& one) override { print("problem", "code", one.code, "message", one.message); }
+    void on_problem(const Problem& one) override { print("problem", "code", one.code, "message", one.message, "answers", one.answers); }
     void on_reset(const Reset& one) override { print("reset", "code", one.code); }
     void on_goodbye(const Goodbye& one) override { print("goodbye", "code", one.code); }
 
@@ -56,6 +59,12 @@ struct Driver : Handler {
         else if (what == "react") turn = client.react(conversation, rest);
         else if (what == "cancel") client.cancel(turn);
         else if (what == "close") client.close(conversation);
+        else if (what == "heard") client.heard(conversation, turn, static_cast<std::uint64_t>(std::stoi(rest)));
+        else if (what == "remember") client.remember({"bram", rest});
+        else if (what == "save") client.save(rest);
+        else if (what == "load") client.load(rest);
+        else if (what == "slots") client.slots();
+        else if (what == "prepare") client.typing(conversation, "Well"), client.prepare(conversation);
         else if (what == "result" || what == "fail") {
             Data value;
             value.value(rest);
@@ -71,6 +80,7 @@ int main(int count, char** arguments) {
     Options options;
     options.address = arguments[1];
     if (count > 2) options.actions = data_from_json(arguments[2]);
+    if (count > 3) options.times.silence = std::atof(arguments[3]);
     Client client(options);
     Driver driver(client);
     double longest = 0;

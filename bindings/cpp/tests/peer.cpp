@@ -46,7 +46,9 @@ struct Bench {
         else told.push_back("other");
     }
 
-    void welcome(const char* epoch = "e1") { event("welcome").set("epoch", epoch), give(); }
+    void welcome(const char* epoch = "e1", int minor = 1) {
+        event("welcome").set("epoch", epoch).key("protocol").begin_list().value(1).value(minor).end(), give();
+    }
     void opened(const Id& id) {
         event("opened").set("conversation", id).set("npc", "mira").set("player", "player").set("history", "h1"), give();
     }
@@ -348,6 +350,58 @@ static void what_cannot_be_sent() {
     CHECK(unusable.peer.state() == Peer::State::over);
 }
 
+static void requests() {
+    Bench b;
+    b.connect();
+    const Id c = b.peer.open("mira", "player", "");
+    const Id saved = b.peer.request(Save{"autosave"}, {}, b.now), heard = b.peer.request(Heard{c, "t1", 5}, c, b.now);
+    b.peer.typing(c, "Wo ist");
+    CHECK(saved && heard && b.sent() == "open save heard typing");
+    CHECK(!b.peer.request(Save{"\xff"}, {}, b.now) && b.peer.error().code == "unencodable");
+    CHECK(!b.peer.request(Prepare{"nobody"}, Id("nobody"), b.now) && b.peer.error().code == "no_conversation");
+    b.event("done").set("request", heard), b.give();
+    b.event("done").set("request", heard), b.give();
+    CHECK(b.heard() == "other");  // once
+    b.peer.disconnected(b.now);
+    b.peer.typing(c, "Wo ist die");
+    b.peer.connected(b.now);
+    b.sent();
+    b.welcome();
+    CHECK(b.sent() == "open save");
+    b.peer.disconnected(b.now);
+    b.peer.request(Slots{}, {}, b.now);  // not sent yet: not lost
+    b.peer.connected(b.now);
+    b.sent();
+    b.heard();
+    b.welcome("e2");
+    CHECK(b.heard() == "problem request_lost; welcome" && b.sent() == "open slots");
+    b.event("error").set("code", "not_allowed").set("message", "?").set("request", saved), b.give();
+    CHECK(b.heard().empty());
+    b.event("reset").set("code", "worker_died").set("message", "?"), b.give();
+    CHECK(b.heard() == "problem worker_died; reset");
+    b.welcome("e3", 0);
+    b.peer.request(Metrics{}, {}, b.now);
+    b.tell_made();
+    CHECK(b.heard() == "welcome; problem not_supported");
+}
+
+static void several_pieces_in_one() {
+    Bench b;
+    b.connect();
+    const Id c = b.peer.open("mira", "player", "");
+    const Id t = b.peer.begin(c, false, "Hello", nullptr, -1, b.now);
+    b.text(c, t, 1, "a");
+    b.turn_event("text", c, t, 4).set("text", "bcd").set("first", 2), b.give();
+    b.turn_event("text", c, t, 9).set("text", "ghi").set("first", 7), b.give();  // 5 and 6 are missing
+    b.text(c, t, 5, "e");
+    CHECK(b.heard() == "text a; text bcd; text e");
+    b.event("error").set("code", "busy").set("message", "?").set("turn", t).set("retry_ms", 1500);
+    b.message.end();
+    Event out;
+    Made made;
+    CHECK(!b.peer.receive(b.message.span(), b.now, out) && b.peer.next_made(made) && made.retry_ms == 1500);
+}
+
 static void noise() {
     std::uint32_t seed = 7;
     const auto random = [&] { return seed = seed * 1664525u + 1013904223u, seed >> 8; };
@@ -382,6 +436,8 @@ int main() {
     refusals();
     goodbyes();
     what_cannot_be_sent();
+    requests();
+    several_pieces_in_one();
     noise();
     return 0;
 }

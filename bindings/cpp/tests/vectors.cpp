@@ -59,6 +59,7 @@ static Data command(Value map) {
     Data out;
     const std::string_view kind = map["command"].as_text(), conversation = map["conversation"].as_text();
     const std::string_view turn = map["turn"].as_text();
+    const std::string_view request = map["request"].as_text(), npc = map["npc"].as_text();
     if (kind == "hello") {
         std::vector<std::string_view> features;
         std::vector<Seen> seen;
@@ -67,6 +68,7 @@ static Data command(Value map) {
         const Data actions = copied(map["actions"]);
         Hello hello;
         hello.client = map["client"].as_text();
+        hello.minor = static_cast<std::uint64_t>((*++map["protocol"].begin()).value.as_integer());
         hello.sdk = map["sdk"].as_text();
         hello.features = features.data();
         hello.feature_count = features.size();
@@ -96,6 +98,31 @@ static Data command(Value map) {
         write(out, Close{conversation});
     } else if (kind == "ping") {
         write(out, Ping{static_cast<std::uint64_t>(map["nonce"].as_integer())});
+    } else if (kind == "heard") {
+        write(out, Heard{conversation, turn, static_cast<std::uint64_t>(map["offset"].as_integer()), request});
+    } else if (kind == "prepare") {
+        write(out, Prepare{conversation, request});
+    } else if (kind == "typing") {
+        write(out, Typing{conversation, map["line"].as_text()});
+    } else if (kind == "state") {
+        const Data state = copied(map["state"]);
+        write(out, SetState{conversation, &state, request});
+    } else if (kind == "set") {
+        const Data values = copied(map["values"]);
+        write(out, SetValues{npc, map["player"].as_text(), &values, request});
+    } else if (kind == "remember") {
+        const double at = map["at"] ? map["at"].as_number() : -1.0;
+        write(out, Remember{npc, map["text"].as_text(), map["player"].as_text(), map["importance"].as_number(), at, request});
+    } else if (kind == "save") {
+        write(out, Save{map["slot"].as_text(), request});
+    } else if (kind == "load") {
+        write(out, Load{map["slot"].as_text(), request});
+    } else if (kind == "slots") {
+        write(out, Slots{request});
+    } else if (kind == "subscribe") {
+        write(out, Subscribe{npc, map["on"].as_flag(), request});
+    } else if (kind == "metrics") {
+        write(out, Metrics{request});
     } else if (kind == "goodbye") {
         write(out, Leave{});
     }
@@ -155,10 +182,22 @@ struct Shown {
         set(out, "answers", one.answers);
         set(out, "conversation", one.conversation);
         set(out, "turn", one.turn);
+        set(out, "request", one.request);
+        if (one.retry_ms) out.set("retry_ms", one.retry_ms);
+    }
+    void operator()(const Done& one) {
+        out.set("event", "done").set("request", one.request).set("answers", one.answers);
+        set(out, "value", one.value);
+    }
+    void operator()(const Overheard& one) {
+        out.set("event", "overheard").set("npc", one.npc).set("player", one.player).set("history", one.history);
+        out.set("turn", one.turn);
+        set(out, "content", one.content);
     }
     void operator()(const Text& one) {
         place(one, "text");
         out.set("text", one.text).set("offset", one.offset);
+        if (one.first) out.set("first", one.first);
     }
     void operator()(const ActionStarted& one) {
         place(one, "action_started");

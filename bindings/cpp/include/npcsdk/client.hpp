@@ -28,6 +28,8 @@ struct Handler {
     virtual void on_end(const End&) {}
     virtual void on_failed(const Failed&) {}
     virtual void on_problem(const Problem&) {}  ///< not a turn's; `server_unreachable` among them
+    virtual void on_done(const Done&) {}            ///< a request was carried out; `on_problem` when it was not
+    virtual void on_overheard(const Overheard&) {}
     virtual void on_reset(const Reset&) {}
     virtual void on_goodbye(const Goodbye&) {}
 };
@@ -133,6 +135,32 @@ public:
         flush();
     }
 
+    // Requests: each returns an id, under which `on_done` or `on_problem` answers; an empty one: see `error`.
+
+    /// Speech was interrupted: the player heard only so many code points of the turn's text.
+    Id heard(const Id& conversation, std::string_view turn, std::uint64_t offset) { return ask(Heard{conversation, turn, offset}, conversation); }
+    /// The player walks up to the character: its first word comes sooner.
+    Id prepare(const Id& conversation) { return ask(Prepare{conversation}, conversation); }
+    /// What is so in the game now, without a line.
+    Id set_state(const Id& conversation, const Data& state) { return ask(SetState{conversation, &state}, conversation); }
+    /// Trust, mood and the like; kept, and following saved games.
+    Id set_values(std::string_view npc, const Data& values, std::string_view player = "player") { return ask(SetValues{npc, player, &values}); }
+    /// The character knows it from now on.
+    Id remember(const Remember& note) { return ask(note); }
+    Id save(std::string_view slot) { return ask(Save{slot}); }
+    /// Go back to a saved moment: what came after it is not remembered.
+    Id load(std::string_view slot) { return ask(Load{slot}); }
+    Id slots() { return ask(Slots{}); }
+    /// Overhear what is said with a character in the conversations of others.
+    Id subscribe(std::string_view npc, bool on = true) { return ask(Subscribe{npc, on}); }
+    Id metrics() { return ask(Metrics{}); }
+
+    /// The beginnings of a line, when the player pauses: the character may get ready for it. Not answered.
+    void typing(const Id& conversation, std::string_view line) {
+        peer_.typing(conversation, line);
+        flush();
+    }
+
     /// Say goodbye and disconnect, without waiting. `retry` begins again.
     void leave() {
         if (peer_.state() != Peer::State::over) {
@@ -180,6 +208,13 @@ private:
         return id;
     }
 
+    template <class Request>
+    Id ask(const Request& request, const Id& conversation = {}) {
+        const Id id = peer_.request(request, conversation, now());
+        flush();
+        return id;
+    }
+
     void follow_link() {
         const bool open = link_.open();
         if (open == was_open_) return;
@@ -218,6 +253,7 @@ private:
                 failed.code = made.code;
                 failed.message = made.message;
                 failed.hint = made.hint;
+                failed.retry_ms = made.retry_ms;
                 handler.on_failed(failed);
             } else if (made.kind == Made::Kind::problem) {
                 Problem problem;
@@ -225,6 +261,9 @@ private:
                 problem.message = made.message;
                 problem.hint = made.hint;
                 problem.kind = "bridge_error";
+                problem.conversation = made.conversation;
+                problem.request = made.request;
+                problem.answers = made.answers;
                 handler.on_problem(problem);
             } else {
                 handler.on_goodbye({made.code, made.message, made.hint, "bridge_error"});
@@ -244,6 +283,8 @@ private:
         else if (auto* ready = std::get_if<Ready>(&event_)) handler.on_ready(*ready);
         else if (auto* opened = std::get_if<Opened>(&event_)) handler.on_opened(*opened);
         else if (auto* closed = std::get_if<Closed>(&event_)) handler.on_closed(*closed);
+        else if (auto* done = std::get_if<Done>(&event_)) handler.on_done(*done);
+        else if (auto* overheard = std::get_if<Overheard>(&event_)) handler.on_overheard(*overheard);
         else if (auto* problem = std::get_if<Problem>(&event_)) handler.on_problem(*problem);
         else if (auto* reset = std::get_if<Reset>(&event_)) handler.on_reset(*reset);
         else if (auto* goodbye = std::get_if<Goodbye>(&event_)) handler.on_goodbye(*goodbye);

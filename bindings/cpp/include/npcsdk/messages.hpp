@@ -12,7 +12,7 @@
 namespace npcsdk {
 
 constexpr std::uint64_t protocol_major = 1;
-constexpr std::uint64_t protocol_minor = 0;
+constexpr std::uint64_t protocol_minor = 1;
 constexpr std::string_view sdk_name = "npcsdk-cpp 0.1.0";
 
 // Commands: client to server. Empty text means that an optional field is left out.
@@ -24,6 +24,7 @@ struct Seen {
 
 struct Hello {
     std::string_view client;
+    std::uint64_t major = protocol_major, minor = protocol_minor;
     std::string_view sdk;
     const std::string_view* features = nullptr;
     std::size_t feature_count = 0;
@@ -75,7 +76,7 @@ struct Leave {};
 
 inline void write(Data& out, const Hello& hello) {
     out.begin_map().set("command", "hello").set("client", hello.client);
-    out.key("protocol").begin_list().value(protocol_major).value(protocol_minor).end();
+    out.key("protocol").begin_list().value(hello.major).value(hello.minor).end();
     out.set("sdk", hello.sdk).key("features").begin_list();
     for (std::size_t index = 0; index < hello.feature_count; ++index) out.value(hello.features[index]);
     out.end().key("actions");
@@ -166,7 +167,21 @@ struct Goodbye {
 
 /// A command could not be carried out, or the server is out of reach (`server_unreachable`). Not part of a turn.
 struct Problem {
-    std::string_view code, message, hint, kind, answers, conversation, turn;
+    std::string_view code, message, hint, kind, answers, conversation, turn, request;
+    std::uint64_t retry_ms = 0;  ///< with code `busy`: come back after so many milliseconds
+};
+
+/// A request was carried out.
+struct Done {
+    std::string_view request;
+    std::string_view answers;  ///< the command's kind
+    Value value;               ///< map, what was asked for
+};
+
+/// Something in the conversation of others, with a character that was subscribed to.
+struct Overheard {
+    std::string_view npc, player, history, turn;
+    Value content;  ///< map: its `event` is said (`line`), happened (`happening`) or that of a turn's event
 };
 
 /// What every event of a turn carries. `seq` is 0 for an end that this client made itself.
@@ -178,6 +193,7 @@ struct Place {
 struct Text : Place {
     std::string_view text;
     std::uint64_t offset = 0;
+    std::uint64_t first = 0;  ///< of several pieces in one, the first's number; 0: one piece
 };
 
 struct ActionStarted : Place {
@@ -209,13 +225,14 @@ struct End : Place {
 /// The turn failed: with `seq`, the server says so; without, it can no longer end otherwise.
 struct Failed : Place {
     std::string_view code, message, hint, text;
+    std::uint64_t retry_ms = 0;  ///< with code `busy`: it never began; say it again after so many milliseconds
 };
 
 /// An event of a turn of a kind that this client does not know: its number counts, and nothing else.
 struct Unknown : Place {};
 
 using Event = std::variant<std::monostate, Welcome, Loading, Ready, Opened, Closed, Pong, Reset, Goodbye, Problem, Text,
-                           ActionStarted, Action, Refused, End, Failed, Unknown>;
+                           ActionStarted, Action, Refused, End, Failed, Unknown, Done, Overheard>;
 
 namespace detail {
 
@@ -330,11 +347,24 @@ inline bool read(Value map, Problem& out) {
     Fields fields(map);
     fields.text("code", out.code).text("message", out.message);
     fields.maybe_text("hint", out.hint).maybe_text("kind", out.kind).maybe_text("answers", out.answers);
-    return fields.maybe_text("conversation", out.conversation).maybe_text("turn", out.turn).ok();
+    return fields.maybe_text("conversation", out.conversation).maybe_text("turn", out.turn)
+        .maybe_text("request", out.request).maybe_natural("retry_ms", out.retry_ms).ok();
+}
+
+inline bool read(Value map, Done& out) {
+    Fields fields(map);
+    fields.id("request", out.request).maybe_text("answers", out.answers);
+    return fields.maybe("value", Value::Kind::map, out.value).ok();
+}
+
+inline bool read(Value map, Overheard& out) {
+    Fields fields(map);
+    fields.id("npc", out.npc).text("player", out.player).text("history", out.history);
+    return fields.text("turn", out.turn).map("content", out.content).ok();
 }
 
 inline bool read(Value map, Text& out) {
-    return Fields(map).place(out).text("text", out.text).maybe_natural("offset", out.offset).ok();
+    return Fields(map).place(out).text("text", out.text).maybe_natural("offset", out.offset).maybe_natural("first", out.first).ok();
 }
 
 inline bool read(Value map, ActionStarted& out) {
@@ -407,6 +437,8 @@ inline Event read_event(Span payload) {
     if (kind == "ready") return detail::read_as<Ready>(map);
     if (kind == "opened") return detail::read_as<Opened>(map);
     if (kind == "closed") return detail::read_as<Closed>(map);
+    if (kind == "done") return detail::read_as<Done>(map);
+    if (kind == "overheard") return detail::read_as<Overheard>(map);
     if (kind == "pong") return detail::read_as<Pong>(map);
     if (kind == "reset") return detail::read_as<Reset>(map);
     if (kind == "goodbye") return detail::read_as<Goodbye>(map);

@@ -9,46 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "messages.hpp"
+#include "pending.hpp"
 
 namespace npcsdk {
-
-/// Seconds.
-struct Times {
-    double silence = 5.0;  ///< without a word, after which the server counts as unreachable
-    double ping = 1.0;     ///< of silence, after which it is asked
-    double greet = 1.0;    ///< between attempts to greet
-};
-
-/// Messages to send, one behind the other in memory that is used again.
-class Outbox {
-public:
-    void add(Span message) {
-        append(bytes_, message.data, message.size);
-        ends_.push_back(bytes_.size());
-    }
-    void clear() {
-        bytes_.clear();
-        ends_.clear();
-    }
-    std::size_t size() const { return ends_.size(); }
-    Span operator[](std::size_t index) const {
-        const std::size_t begin = index ? ends_[index - 1] : 0;
-        return {bytes_.data() + begin, ends_[index] - begin};
-    }
-
-private:
-    Bytes bytes_;
-    std::vector<std::size_t> ends_;
-};
-
-/// Something that this side has to tell by itself. Its text is its own.
-struct Made {
-    enum class Kind { ended, failed, problem, goodbye };
-    Kind kind = Kind::failed;
-    Id conversation, turn;
-    std::string code, message, hint;
-};
 
 class Peer {
 public:
@@ -175,6 +138,34 @@ public:
         return true;
     }
 
+    /// Ask for something beside turns: the request's id, or an empty one. Its `Done` or `Problem` follows.
+    template <class Request>
+    Id request(Request command, const Id& conversation, double now) {
+        if (!check()) return {};
+        if (conversation && !find(conversation)) return refuse("no_conversation", "The conversation is not open.", "Open it first."), Id();
+        Asked asked;
+        asked.id = random_id();
+        asked.conversation = conversation;
+        asked.kind = detail::kind_of(command);
+        asked.since = now;
+        command.request = asked.id;
+        write(message_.clear(), command);
+        if (!message_ok()) return {};
+        asked.payload.assign(message_.span().data, message_.span().data + message_.span().size);
+        const Id id = asked.id;
+        requests_.push_back(std::move(asked));
+        send_requests(false);
+        return id;
+    }
+
+    /// The beginnings of a line: worth nothing when they cannot be sent now.
+    void typing(const Id& conversation, std::string_view line) {
+        Conversation* const known = find(conversation);
+        if (!known || state_ != State::open || minor_ < 1 || !is_utf8(line) || line.size() > limit_ / 2) return;
+        ask(*known);
+        send(Typing{conversation, line});
+    }
+
     /// End a conversation; what runs in it is cancelled and heard of no more.
     void close(const Id& id) {
         const auto known = std::find_if(conversations_.begin(), conversations_.end(), [&](const Conversation& one) { return one.id == id; });
@@ -211,7 +202,7 @@ public:
     bool receive(Span payload, double now, Event& out) {
         heard_at_ = now;
         out = read_event(payload);
-        if (auto* text = std::get_if<Text>(&out)) return on_turn(*text) != nullptr;
+        if (auto* text = std::get_if<Text>(&out)) return on_turn(*text, text->first) != nullptr;
         if (auto* one = std::get_if<ActionStarted>(&out)) return on_turn(*one) != nullptr;
         if (auto* one = std::get_if<Action>(&out)) return on_turn(*one) != nullptr;
         if (auto* one = std::get_if<Refused>(&out)) return on_turn(*one) != nullptr;
@@ -223,6 +214,7 @@ public:
         if (auto* one = std::get_if<Reset>(&out)) return on_reset(*one, now);
         if (auto* one = std::get_if<Goodbye>(&out)) return on_goodbye(*one, now);
         if (auto* one = std::get_if<Opened>(&out)) return on_opened(*one);
+        if (auto* one = std::get_if<Done>(&out)) return answered(one->request);
         if (auto* one = std::get_if<Closed>(&out)) {
             closed(one->conversation);
             return true;
@@ -267,26 +259,12 @@ public:
     }
 
 private:
+    using Conversation = detail::Conversation;
+    using Turn = detail::Turn;
+    using Asked = detail::Asked;
+
     static constexpr double gap_every = 0.25;
     static constexpr int gap_most = 3;  // attempts to get what was lost on the way; then the rest goes on without it
-
-    struct Conversation {
-        Id id;
-        std::string npc, player, history;
-        bool asked = false;   // sent on this connection
-        bool opened = false;  // the server has it
-        std::uint64_t seq = 0;  // of the last event that arrived
-    };
-
-    struct Turn {
-        Id id, conversation;
-        Bytes payload;
-        double since = 0;        // when it was asked for
-        std::uint32_t life = 0;  // of the server in which it was sent; 0: not sent yet
-        bool accepted = false;   // an event of it has arrived
-        bool cancelled = false;
-        Outbox results;
-    };
 
     Conversation* find(std::string_view id) {
         for (Conversation& one : conversations_)
@@ -339,7 +317,7 @@ private:
     // The connection
 
     void greet(double now) {
-        static const std::string_view features[] = {"actions", "react", "resume"};
+        static const std::string_view features[] = {"actions", "react", "resume", "requests", "coalesced"};
         state_ = State::greeting;
         hello_at_ = now;
         gap_ = false;
@@ -353,7 +331,7 @@ private:
         hello.client = client_;
         hello.sdk = sdk_name;
         hello.features = features;
-        hello.feature_count = 3;
+        hello.feature_count = sizeof features / sizeof *features;
         hello.actions = actions_.empty() ? nullptr : &actions_;
         hello.epoch = epoch_;
         hello.seen = seen_.data();
@@ -373,14 +351,50 @@ private:
             closing_.clear();
             for (Conversation& one : conversations_) one.opened = false, one.seq = 0;
             fail_turns([&](const Turn& turn) { return turn.life != 0 && turn.life != life_; }, Made::Kind::failed, "turn_lost", lost, lost_hint);
+            fail_requests([](const Asked& one) { return one.life != 0; }, "request_lost", "The server was restarted; nobody knows whether this was carried out.", "Ask again.");
         }
         state_ = State::open;
+        minor_ = std::min(welcome.minor, protocol_minor);
         gave_up_ = false;
         std::uint64_t most = 0;
         if (welcome.limits["message_bytes"].as_natural(most)) limit_ = static_cast<std::size_t>(std::min<std::uint64_t>(most, 64u << 20));
         for (const Id& id : closing_) send(Close{id});
         for (Conversation& one : conversations_) catch_up(one);
+        send_requests(true);
         return true;
+    }
+
+    void send_requests(bool again) {
+        if (state_ != State::open) return;
+        if (minor_ < 1) fail_requests([](const Asked&) { return true; }, "not_supported", "The server speaks protocol 1.0, which has no requests.", "Update the server.");
+        for (Asked& one : requests_) {
+            if (one.life != 0 && !again) continue;
+            if (Conversation* const known = one.conversation ? find(one.conversation) : nullptr) ask(*known);
+            one.life = life_;
+            outbox_.add(span_of(one.payload));
+        }
+    }
+
+    bool answered(std::string_view request) {
+        const auto asked = std::find_if(requests_.begin(), requests_.end(), [&](const Asked& one) { return one.id == request; });
+        if (asked == requests_.end()) return false;
+        requests_.erase(asked);
+        return true;
+    }
+
+    template <class Which>
+    void fail_requests(Which which, std::string_view code, std::string_view message, std::string_view hint) {
+        for (std::size_t index = 0; index < requests_.size();) {
+            const Asked& one = requests_[index];
+            if (!which(one)) {
+                ++index;
+                continue;
+            }
+            tell(Made::Kind::problem, one.conversation, {}, code, message, hint);
+            made_.back().request = one.id;
+            made_.back().answers = one.kind;
+            requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(index));
+        }
     }
 
     /// Send again what the server may not have: harmless if it has, since each is known by its id.
@@ -415,10 +429,12 @@ private:
             }
             return false;
         }
+        if (!problem.request.empty()) return answered(problem.request);
         if (!problem.turn.empty()) {
             if (Turn* const turn = find_turn(problem.turn)) {
                 const Id conversation = turn->conversation;
                 finish(*turn, Made::Kind::failed, problem.code, problem.message, problem.hint);
+                made_.back().retry_ms = problem.retry_ms;
                 release(conversation);
             }
             return false;
@@ -448,6 +464,7 @@ private:
             one.seq = 0;
         }
         fail_turns([](const Turn& turn) { return turn.life != 0; }, Made::Kind::failed, reset.code, reset.message, reset.hint);
+        fail_requests([](const Asked& one) { return one.life != 0; }, reset.code, reset.message, reset.hint);
         waiting_since_ = now;
         if (state_ == State::open) greet(now);
         return true;
@@ -481,6 +498,7 @@ private:
             return now - std::max(turn.since, turn.life ? heard_at_ : 0.0) > times_.silence;
         };
         fail_turns(waited, Made::Kind::failed, "server_unreachable", message, hint);
+        fail_requests([&](const Asked& one) { return now - one.since > times_.silence; }, "server_unreachable", message, hint);
         if (gave_up_) return;
         gave_up_ = true;
         tell(Made::Kind::problem, {}, {}, "server_unreachable", message, hint);
@@ -502,10 +520,10 @@ private:
     }
 
     /// The turn of an event that has not been here before; null when there is nothing to tell.
-    Turn* on_turn(const Place& place) {
+    Turn* on_turn(const Place& place, std::uint64_t first = 0) {
         Conversation* const conversation = find(place.conversation);
         if (!conversation || place.seq <= conversation->seq) return nullptr;  // closed meanwhile, or heard before
-        if (place.seq > conversation->seq + 1 && gap_tries_ < gap_most) {
+        if ((first ? first : place.seq) > conversation->seq + 1 && gap_tries_ < gap_most) {
             gap_ = true;  // something was lost on the way: `tick` asks for it again
             return nullptr;
         }
@@ -552,6 +570,7 @@ private:
 
     void fail_all(std::string_view code, std::string_view message, std::string_view hint) {
         fail_turns([](const Turn&) { return true; }, Made::Kind::failed, code, message, hint);
+        fail_requests([](const Asked&) { return true; }, code, message, hint);
     }
 
     void tell(Made::Kind kind, const Id& conversation, const Id& turn, std::string_view code, std::string_view message, std::string_view hint) {
@@ -575,9 +594,11 @@ private:
     std::string epoch_;
     std::uint32_t life_ = 0;  // counts epochs
     std::size_t limit_ = message_bytes;
+    std::uint64_t minor_ = 0;  // that both speak
     Error error_;
     std::vector<Conversation> conversations_;
     std::vector<Turn> turns_;  // not ended, oldest first
+    std::vector<Asked> requests_;
     std::vector<Id> closing_;
     std::vector<Seen> seen_;
     std::vector<Made> made_;
