@@ -71,7 +71,7 @@ OWNERS = {
     "tokenizers": ("npcsdk.backends.encoding",),
     "llguidance": ("npcsdk.backends.guidance",),
     "jsonschema": ("npcsdk.actions",),
-    "pydantic": ("npcsdk.persona", "npcsdk.actions.schema"),
+    "pydantic": ("npcsdk.persona", "npcsdk.actions.schema", "npcsdk.cli.settings"),
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
     "jinja2": ("npcsdk.prompt.templates.jinja_render",),

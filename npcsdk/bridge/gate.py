@@ -91,7 +91,7 @@ class Gate:
     @property
     def backlog_bytes(self) -> int:
         """What waits for them."""
-        return sum(backlog.size for backlog in self._backlogs.values())
+        return sum(backlog.size for backlog in list(self._backlogs.values()))  # any thread
 
     def receive(self) -> tuple[bytes, bytes, str, Role] | None:
         """A message, if there is one: its route, what it says, the key that its sender has proved, and the role."""

@@ -24,6 +24,7 @@ from npcsdk.bridge.frontend import Frontend, Limits
 from npcsdk.bridge.gate import Gate
 from npcsdk.bridge.launcher import DRAIN, DRAINED, OVER, STATS, Launcher
 from npcsdk.bridge.links import Waker, died
+from npcsdk.bridge.metrics import MetricsServer
 from npcsdk.errors import BridgeError, NpcError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import error_of
@@ -138,13 +139,13 @@ class Server:
             "worker": dict(self._numbers),
         }
 
-    def run(self) -> None:
-        """Serve until `stop`.
+    def run(self, message: str = "") -> None:
+        """Serve until `stop`; ``message`` is what else there is to say of where it listens.
 
         Raises:
             NpcError: the world or the model cannot be loaded, or the worker crashes whenever it loads them.
         """
-        self._on_status(Status(event="listening", address=self.address))
+        self._on_status(Status(event="listening", address=self.address, message=message))
         try:
             self._launcher.start()
             while not self._stopping.is_set():
@@ -154,7 +155,7 @@ class Server:
             self._farewell(error.code, error.message, error.hint)
             raise
         finally:
-            self._close()
+            self.close()
 
     def stop(self) -> None:
         """Let the running turns end, tell the clients, and return from `run`. Any thread, and signal handlers."""
@@ -279,7 +280,8 @@ class Server:
         for route in self._frontend.routes():
             self._gate.send(route, goodbye)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give everything back; `run` does it itself."""
         self._launcher.close()
         self._gate.close(linger=500)  # for the goodbyes
         self._context.term()
@@ -297,6 +299,7 @@ def serve(
     access: Access | None = None,
     on_status: Callable[[Status], None] = lambda status: None,
     drain_timeout: float = 10.0,
+    metrics: str | None = None,
 ) -> None:
     """Serve a world until SIGTERM or Ctrl-C; the second one does not wait for running turns.
 
@@ -317,9 +320,18 @@ def serve(
         on_status=on_status,
         drain_timeout=drain_timeout,
     )
+    try:
+        served = MetricsServer(metrics, server.metrics) if metrics else None
+    except BridgeError:
+        server.close()
+        raise
     # The second signal interrupts the waiting; everything is closed on the way out all the same.
-    with contextlib.suppress(KeyboardInterrupt), _signals(server):
-        server.run()
+    try:
+        with contextlib.suppress(KeyboardInterrupt), _signals(server):
+            server.run(f"metrics on http://{served.address}/metrics" if served else "")
+    finally:
+        if served is not None:
+            served.close()
 
 
 @contextlib.contextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from npcsdk.bridge.client import DEFAULT_ADDRESS
 from npcsdk.bridge.server import Status
 from npcsdk.bridge.server import serve as run
+from npcsdk.cli.logs import log_json, log_text, write_json
 from npcsdk.cli.options import MemoryOption, ModelOption, WorldOption
 from npcsdk.cli.output import errors, reports_errors
+from npcsdk.cli.settings import Settings, read_settings
+from npcsdk.wire.version import DEFAULT_ADDRESS
 
 __all__ = ["serve"]
 
@@ -19,19 +22,54 @@ __all__ = ["serve"]
 @reports_errors
 def serve(
     address: Annotated[
-        str, typer.Option("--address", metavar="ADDRESS", help="Where to listen; this machine only.")
-    ] = DEFAULT_ADDRESS,
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="ADDRESS",
+            help=f"Where to listen; without keys, this machine only. Left out: {DEFAULT_ADDRESS}.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="A YAML file with these and further settings."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
     world: WorldOption = None,
     model: ModelOption = None,
     memory: MemoryOption = None,
 ) -> None:
     """Serve a world to game engines over ZeroMQ, until Ctrl-C or SIGTERM."""
-    run(world, model=model, memory=memory, address=address, on_status=_tell)
+    settings = read_settings(config) if config is not None else Settings()
+    structured = as_json or settings.log == "json"
+    log_json() if structured else log_text()
+    run(
+        world or settings.world,
+        model=model or settings.model,
+        memory=memory or settings.memory,
+        address=address or settings.address,
+        options=settings.options,
+        limits=settings.bounds(),
+        access=settings.access(),
+        metrics=metrics or settings.metrics,
+        on_status=_log if structured else _tell,
+    )
+
+
+def _log(status: Status) -> None:
+    fields: dict[str, Any] = {
+        name: getattr(status, name) for name in ("address", "stage", "progress", "world", "npcs", "message")
+    }
+    write_json(status.event, **fields)
 
 
 def _tell(status: Status) -> None:
     if status.event == "listening":
         errors.print(f"listening on [bold]{escape(status.address)}[/]")
+        if status.message:
+            errors.print(escape(status.message))
     elif status.event == "ready":
         errors.print(
             f"serving [bold]{escape(status.world)}[/]: {escape(', '.join(status.npcs))}. Ctrl-C stops."
