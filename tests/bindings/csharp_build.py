@@ -113,6 +113,11 @@ class Game:
     def wait(self, *beginning: str, timeout: float = 20) -> Line:
         return self.until(lambda line: line[: len(beginning)] == list(beginning), timeout)
 
+    def ask(self, line: str) -> Line:
+        """A question whose answer begins with its own word."""
+        self.do(line)
+        return self.wait(line)
+
     def say(self, conversation: int, line: str) -> str:
         """The turn's id."""
         self.do(f"say {conversation} {line}")

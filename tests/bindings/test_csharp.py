@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,6 +85,10 @@ def test_the_peer_without_a_socket() -> None:
     run(program_of_tests(), "peer")
 
 
+def test_the_peer_under_events_in_any_order() -> None:
+    run(program_of_tests(), "fuzz", "1000")
+
+
 # Against libzmq
 
 
@@ -111,6 +117,37 @@ def test_zmtp_against_libzmq(piece: int) -> None:
         thread.join()
         router.close()
         context.term()
+
+
+def _publisher(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    return context.socket(zmq.PUB)
+
+
+def _locked(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    router = context.socket(zmq.ROUTER)
+    _, secret = zmq.curve_keypair()
+    router.curve_secretkey, router.curve_server = secret, True
+    return router
+
+
+def _stream(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    return context.socket(zmq.STREAM)  # speaks no ZMTP: here it stays silent
+
+
+@pytest.mark.parametrize(
+    ("made", "why"), [(_publisher, "not a ROUTER"), (_locked, "authentication"), (_stream, "says nothing")]
+)
+def test_a_socket_of_another_kind_is_named(
+    made: Callable[[zmq.Context[zmq.Socket[bytes]]], zmq.Socket[bytes]], why: str, game: Callable[..., Game]
+) -> None:
+    with zmq.Context[zmq.Socket[bytes]]() as context, made(context) as other:
+        port = other.bind_to_random_port("tcp://127.0.0.1")
+        one = game(f"tcp://127.0.0.1:{port}", silence=1)
+        one.wait("problem")  # server_unreachable
+        end = time.monotonic() + 20
+        while why not in one.ask("trouble")[1]:
+            assert time.monotonic() < end, one.told[-1]
+        one.quit()
 
 
 # A game and a live server
@@ -218,6 +255,16 @@ def test_a_connection_cut_again_and_again_loses_and_doubles_nothing(
     one.quit()
 
 
+def _wait_until_it_listens(port: int) -> None:
+    end = time.monotonic() + 40
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody listens")
+
+
 def test_a_server_that_is_killed_and_started(
     server: Callable[..., ServerProcess], game: Callable[..., Game]
 ) -> None:
@@ -229,7 +276,10 @@ def test_a_server_that_is_killed_and_started(
     one.wait("text", lost, timeout=40)
     first.kill()
     second = server(port)
+    _wait_until_it_listens(port)
+    up = time.monotonic()
     assert one.wait("error", lost, timeout=40)[2] == "turn_lost"
+    assert time.monotonic() - up < 2  # half a second between attempts; the rest is for a busy machine
     turn = one.say(0, "count 50")
     assert one.wait("end", turn)[2] == "stop"
     assert one.texts(turn) == [f"{number} " for number in range(50)]
@@ -381,3 +431,15 @@ def test_the_package_names_what_is_there() -> None:
         assert set(definition.get("references", [])) <= names
     version = (CSHARP / "Runtime" / "NpcClient.cs").read_text(encoding="utf-8")
     assert f'Version = "{package["version"]}"' in version
+
+
+def test_the_sample_scene_points_at_its_script() -> None:
+    folder = CSHARP / "Samples~" / "Gatekeeper"
+    meta = (folder / "Gatekeeper.cs.meta").read_text(encoding="utf-8")
+    guid = re.search(r"^guid: ([0-9a-f]{32})$", meta, re.MULTILINE)
+    scene = (folder / "Gatekeeper.unity").read_text(encoding="utf-8")
+    assert guid is not None
+    assert f"guid: {guid[1]}" in scene
+    anchors = re.findall(r"^--- !u!\d+ &(\d+)$", scene, re.MULTILINE)
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r"fileID: (\d+)}", scene)) - {"0"} <= set(anchors)

@@ -214,8 +214,10 @@ namespace Npcsdk
                 zmtp.Received(count, now);
                 return true;
             }
-            if (error == SocketError.Success) Drop("the server closed the connection", now);
-            else if (error != SocketError.WouldBlock && error != SocketError.Interrupted) Drop("the connection broke: " + error, now);
+            if (error == SocketError.WouldBlock || error == SocketError.Interrupted) return false;
+            string reason = error == SocketError.Success ? "the server closed the connection" : "the connection broke: " + error;
+            // libzmq goes without a word when the other side's mechanism is not its own.
+            Drop(phase == Phase.Greeting ? reason + " in the handshake; it may demand authentication" : reason, now);
             return false;
         }
 

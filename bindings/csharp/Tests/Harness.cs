@@ -113,6 +113,7 @@ namespace Npcsdk.Tests
                     case "close": Conversations[int.Parse(words[1])].Close(); break;
                     case "done": Calls[words[1]].Done(words[2]); break;
                     case "fail": Calls[words[1]].Fail(words[2]); break;
+                    case "trouble": Out("trouble", client.ConnectionTrouble ?? ""); break;
                     case "late":
                         Check.Throws("too_late", () => client.Register(new ActionDefinition("x", "y")), "late");
                         break;

@@ -16,12 +16,13 @@ namespace Npcsdk.Tests
                     case "vectors": VectorTests.Run(rest[0]); break;
                     case "msgpack": MsgpackTests.Run(); break;
                     case "peer": PeerTests.Run(); break;
+                    case "fuzz": PeerFuzz.Run(rest.Length > 0 ? int.Parse(rest[0]) : 1000); break;
                     case "steady": Steady.Run(rest.Length > 0 ? int.Parse(rest[0]) : 2000); break;
                     case "zmtp": ZmtpTests.Alone(); break;
                     case "echo": ZmtpTests.Echo(int.Parse(rest[0]), int.Parse(rest[1])); break;
                     case "client": Harness.Run(rest[0], double.Parse(rest[1], System.Globalization.CultureInfo.InvariantCulture)); break;
                     default:
-                        Console.Error.WriteLine("usage: vectors FILE | msgpack | peer | steady [COUNT] | zmtp | echo PORT PIECE | client ADDRESS SILENCE");
+                        Console.Error.WriteLine("usage: vectors FILE | msgpack | peer | fuzz [ROUNDS] | steady [COUNT] | zmtp | echo PORT PIECE | client ADDRESS SILENCE");
                         return 2;
                 }
                 return 0;

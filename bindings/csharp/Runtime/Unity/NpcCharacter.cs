@@ -55,6 +55,8 @@ namespace Npcsdk.Unity
 
         private readonly StringBuilder text = new StringBuilder(256);
         private Conversation conversation;
+        private Turn heard; // whose words are in the text
+        private string history;
 
         /// <summary>What the character has said in this turn. It is filled again in the next.</summary>
         public StringBuilder Text => text;
@@ -92,8 +94,6 @@ namespace Npcsdk.Unity
         public ActionUnityEvent OnAction => onAction;
 
         public bool IsSpeaking => conversation != null && conversation.Current != null;
-
-        private string history;
 
         /// <summary>The player speaks; for a text field's event.</summary>
         public void Say(string line) => Speak(line);
@@ -157,7 +157,8 @@ namespace Npcsdk.Unity
 
         private void Piece(Turn turn, TextPiece piece)
         {
-            if (piece.Offset == 0) text.Length = 0; // a new turn
+            if (turn != heard) text.Length = 0;
+            heard = turn;
             piece.AppendTo(text);
             onTextChanged.Invoke(this);
             if (onText.GetPersistentEventCount() > 0) onText.Invoke(piece.ToString());
