@@ -292,6 +292,23 @@ def test_a_server_that_is_killed_and_started(
     one.quit()
 
 
+def test_a_worker_that_dies(server: Callable[..., ServerProcess], game: Callable[..., Game]) -> None:
+    one = game(server(free_port()).address, silence=20)
+    one.do("open mira")
+    one.do("open tom")
+    waiting = one.say(1, "for-ever")
+    one.wait("text", waiting, timeout=40)
+    for _ in range(2):
+        turn = one.say(0, "die")
+        assert one.wait("error", turn)[2] == "worker_died"
+        assert one.wait("lost")[1:] == ["worker_died", "False"]
+        turn = one.say(0, "count 20")
+        assert one.wait("end", turn)[2] == "stop"
+        assert one.texts(turn) == [f"{number} " for number in range(20)]
+    assert [line[2] for line in one.told if line[:2] == ["error", waiting]] == ["worker_died"]
+    one.quit()
+
+
 @pytest.mark.parametrize("listening", [False, True])
 def test_a_dead_server_never_blocks(game: Callable[..., Game], listening: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:  # takes connections, and says nothing
