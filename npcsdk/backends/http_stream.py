@@ -81,6 +81,11 @@ class HttpStreams:
                 put(None)
             except NpcError as error:
                 put(error)
+            except asyncio.CancelledError:
+                put(_closed())  # Nobody reads it unless it was `close` that ended the request.
+                raise
+            except Exception as error:  # Whoever waits must not wait for ever.
+                put(self._failed(error, begun=True))
 
         return self._start(work())
 
@@ -129,7 +134,7 @@ class HttpStreams:
         with self._lock:
             if self._closed:
                 work.close()
-                raise BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
+                raise _closed()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="npcsdk-http", daemon=True)
                 self._thread.start()
@@ -162,14 +167,15 @@ class HttpStreams:
                     "POST", f"{self.url}/{path}", content=body, headers={"Content-Type": "application/json"}
                 ) as response:
                     if response.status_code == 200:
+                        begun, empty = True, True
                         async for event in _events(response):
-                            begun = True
+                            empty = False
                             put(event)
                             if event == _END:
                                 return
-                        if begun:
-                            return
-                        raise httpx.RemoteProtocolError("it replied with nothing")
+                        if empty:  # as llama-cpp-python's server does with a prompt beyond its window
+                            raise httpx.RemoteProtocolError("it accepted the request and said nothing")
+                        return
                     refusal = await _limited(response)
                     other = instead(refusal) if 400 <= response.status_code < 600 else None
                     if other is not None:
@@ -244,6 +250,10 @@ class HttpStreams:
             code="prompt_too_long" if long else "request_refused",
             hint="Set the option context_length to the window that the server has." if long else "",
         )
+
+
+def _closed() -> BackendError:
+    return BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -206,9 +206,14 @@ def silent(handler: Handler, _: dict[str, Any]) -> None:
     handler.state.go_on.wait(20)
 
 
+def nothing(handler: Handler, _: dict[str, Any]) -> None:
+    handler.begin()
+
+
 FAULTS: dict[str, tuple[Answer, str, str]] = {
     "closed in the middle": (broken_off, "server_stopped", "Well met"),
     "closed in a chunk": (broken_off_in_a_chunk, "server_stopped", "Well"),
+    "nothing": (nothing, "server_stopped", ""),
     "no JSON": (no_json, "reply_malformed", "Well"),
     "an error in the stream": (error_in_the_stream, "server_error", "Well"),
     "silence": (silent, "server_timeout", "Well"),
@@ -297,11 +302,11 @@ def test_closing_ends_what_runs(server: ModelServer) -> None:
     backend = load(server)
     generation = iter(backend.generate(ask()))
     assert isinstance(next(generation), Piece)
-    generation.close()  # type: ignore[attr-defined]
     backend.close()
-    with pytest.raises(BackendError) as caught:
-        say(backend, ask())
-    assert caught.value.code == "backend_closed"
+    for again in (lambda: next(generation), lambda: say(backend, ask())):
+        with pytest.raises(BackendError) as caught:
+            again()
+        assert caught.value.code == "backend_closed"
 
 
 def test_a_limit_that_a_server_ignores(server: ModelServer) -> None:
