@@ -43,7 +43,11 @@ og = cast(
 
 _CACHE_BYTES = 512 << 20
 _OPTIONS = ("device", "threads", "context_length", "cache_bytes", "piece_ms")
-_NOT_OURS = ("sampling", "contexts")  # Options of a whole world travel together; these are the dialogue's.
+_NOT_OURS = (
+    "sampling",
+    "contexts",
+    "limits",
+)  # Options of a whole world travel together; these are the dialogue's.
 _AGAIN = "Copy or build the model folder again."
 
 
