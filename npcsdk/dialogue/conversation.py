@@ -339,20 +339,20 @@ class Conversation:
             offer=offer,
             tool_format=mind.tool_format,
             max_calls=mind.limits.calls,
+            max_rounds=mind.limits.rounds,
             new_id=lambda: f"{turn.id}/{next(self._numbers)}",
             sequence=mind.limits.order == "sequence",
             used=self._offering.used,
         )
         with self._condition:
             self._machine = machine
-        for rounds_left in range(mind.limits.rounds, -1, -1):
-            finish = yield from self._generate(turn, machine, rounds_left)
+        while True:
+            finish = yield from self._generate(turn, machine)
             turn.reason = "cancelled" if self._cancelled else REASONS[finish]
             yield from machine.round_over(cancelled=self._cancelled, cut=finish == "length")
             if machine.done:
-                return
-            if not rounds_left:
-                turn.reason = "rounds"
+                if machine.out_of_rounds and turn.reason == "stop":
+                    turn.reason = "rounds"
                 return
             with turn.clock.waiting():
                 self._await_results(machine, definitions)
@@ -362,9 +362,7 @@ class Conversation:
             with self._condition:  # an answer counts, or is told that it comes too late
                 machine.next_round()
 
-    def _generate(
-        self, turn: Running, machine: TurnMachine, rounds_left: int
-    ) -> Generator[Event, None, FinishReason]:
+    def _generate(self, turn: Running, machine: TurnMachine) -> Generator[Event, None, FinishReason]:
         """One generation; its events, and as the generator's value the reason why it ended."""
         mind = self._mind
         assert turn.composed is not None
@@ -375,7 +373,7 @@ class Conversation:
                 flag.set()
         turn.composed = self._composer.with_room_for(turn.composed, machine.messages)
         turn.dropped = turn.composed.dropped
-        constraint = self._constraint(machine, rounds_left)
+        constraint = self._constraint(machine)
         if not machine.messages:
             self._offering.begin(machine.offer, constraint)
         request = Request(
@@ -408,10 +406,10 @@ class Conversation:
                 close()
         return "stop"
 
-    def _constraint(self, machine: TurnMachine, rounds_left: int) -> Constraint | None:
+    def _constraint(self, machine: TurnMachine) -> Constraint | None:
         if not self._mind.backend.capabilities.constraints:
             return None
-        calls = machine.calls_left if rounds_left else 0
+        calls = machine.calls_left
         return (machine.offer if calls else Offer({}, {})).constraint(self._mind.tool_format, calls)
 
     def _await_results(self, machine: TurnMachine, definitions: Sequence[ActionDefinition]) -> None:

@@ -87,6 +87,7 @@ class TurnMachine:
         offer: what may be called now.
         tool_format: the model's dialect.
         max_calls: calls in one turn; further ones are refused.
+        max_rounds: times that the turn may go on with results; in the round after the last, calls are refused.
         new_id: makes action ids, unique in the conversation.
         sequence: stop at an action that returns a result, so that the model decides on the next one with the
             answer in hand; otherwise it may call several, and gets their answers together.
@@ -99,6 +100,7 @@ class TurnMachine:
         offer: Offer,
         tool_format: ToolFormat,
         max_calls: int,
+        max_rounds: int = 3,
         new_id: Callable[[], str],
         sequence: bool = False,
         used: Callable[[ActionDefinition], None] = lambda _: None,
@@ -106,6 +108,7 @@ class TurnMachine:
         self._offer = offer
         self._format = tool_format
         self._max_calls = max_calls
+        self._rounds_left = max_rounds
         self._new_id = new_id
         self._sequence = sequence
         self._used = used
@@ -118,6 +121,8 @@ class TurnMachine:
         self._written: list[Written] = []
         self._offset = 0
         self.done = False
+        self.out_of_rounds = False
+        """Whether the model still asked for an action when there was no round left to answer it in."""
         self.generating = True
         """Whether a round is under way: begun, and `round_over` not called yet."""
 
@@ -129,7 +134,7 @@ class TurnMachine:
     @property
     def calls_left(self) -> int:
         """How many calls the turn may still make."""
-        return max(self._max_calls - self._calls, 0)
+        return max(self._max_calls - self._calls, 0) if self._rounds_left else 0
 
     @property
     def written(self) -> tuple[Written, ...]:
@@ -204,6 +209,7 @@ class TurnMachine:
             self._messages.append(ChatMessage.of("tool", answer))
         self._waiting.clear()
         self._results.clear()
+        self._rounds_left = max(self._rounds_left - 1, 0)
         self._round = self._new_round()
         self.generating = True
         if self._spoken and not self._spoken[-1].endswith((" ", "\n")):
@@ -261,7 +267,8 @@ class TurnMachine:
         for written in calls:
             try:
                 if not self.calls_left:
-                    raise BadCall("too_many", f"more than {self._max_calls} calls in one turn")
+                    self.out_of_rounds = self.out_of_rounds or not self._rounds_left
+                    raise BadCall("too_many", self._limit())
                 call, definition, arguments = self._checked(written)
             except BadCall as error:
                 events.append(self._refused(error.code, written.name, str(error), part.body))
@@ -294,6 +301,11 @@ class TurnMachine:
         )
         self._round.calls.append(SampledCall(part.start, part.end, part.body, tuple(legal), whole=whole))
         return events
+
+    def _limit(self) -> str:
+        if self._rounds_left:
+            return f"more than {self._max_calls} calls in one turn"
+        return "the turn has gone on with results as often as it may"
 
     def _read(self, body: str) -> tuple[list[Call], bool]:
         """The calls in ``body``, and whether it had to be repaired."""

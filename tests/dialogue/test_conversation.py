@@ -215,6 +215,13 @@ def test_too_many_rounds(open_world: Any) -> None:
     events = list(world.open("mara").say("Ask!"))
     assert end(events).reason == "rounds"
     assert len(backend.requests) == 3
+    # what nobody would take the result of never reaches the game
+    assert [event.event for event in events if event.event in ("action", "refused")] == [
+        "action",
+        "action",
+        "refused",
+    ]
+    assert backend.requests[-1].prompt.text.count("<extra_id_1>Tool") == 2
 
 
 def test_a_reply_that_is_too_long_ends_with_length(open_world: Any) -> None:
@@ -621,7 +628,10 @@ def test_a_prompt_begins_with_the_one_before_and_what_was_sampled(
 ) -> None:
     script = itertools.cycle(replies)
     world, backend = cache_world(open_world)
-    backend._answer = lambda request: next(script)
+    # after a result it speaks: asking once more would be refused (one round), and what is refused leaves the history
+    backend._answer = lambda request: (
+        "So it is." if request.prompt.messages[-1].role == "tool" else next(script)
+    )
     talk = world.open("mara")
     backend.requests.clear()
     backend.usages.clear()
