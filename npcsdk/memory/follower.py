@@ -20,6 +20,7 @@ _LINGER = 0.5  # seconds that new records may wait for company: one interruption
 _READ = 256
 _ATTEMPTS = 3
 _PASSING = ("embedder_failed", "index_unreachable")  # what lies elsewhere, and may come back
+_ANYBODY = "\0"
 _PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before it is asked again
 
 
@@ -78,7 +79,10 @@ class Follower:
         with self._changed:
             if self._index is not None and not self._broken:
                 self._warn(str(error))
-                self._index_failed = True
+                if error.code in _PASSING:
+                    self._suspects.add(_ANYBODY)  # it may come back with less than it had
+                else:
+                    self._index_failed = True
                 self._changed.notify_all()
 
     def removed(self, npcs: Iterable[str]) -> None:
@@ -146,6 +150,7 @@ class Follower:
                 failures += 1
                 self._warn(str(error))
                 if error.code in _PASSING:
+                    self._suspects.add(_ANYBODY)
                     with self._changed:  # a server will come back
                         pause = min(_PAUSE * 2 ** min(failures, 8), _LONGEST_PAUSE)
                         self._changed.wait_for(lambda: self._deadline is not None, pause)
@@ -190,7 +195,7 @@ class Follower:
         with self._changed:
             suspects = set(self._suspects)
         upto = self._journal.last
-        counts = dict.fromkeys(suspects, 0) | self._journal.counts(upto=upto)
+        counts = dict.fromkeys(suspects - {_ANYBODY}, 0) | self._journal.counts(upto=upto)
         for npc, count in counts.items():
             if npc not in suspects and index.count(npc) == count:
                 continue

@@ -15,15 +15,17 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.registry import Embedder, Vectors
 
-__all__ = ["ChromaIndex"]
+__all__ = ["ChromaIndex", "ChromaServer"]
 
 _MARKER = "index.json"
 _OPENING = "opening"
 _PAGE = 5_000
+_TIMEOUT = 10.0  # seconds for an answer of a server
 
 
 class ChromaIndex:
@@ -175,4 +177,137 @@ class ChromaIndex:
                 f"The memory index in {self._directory} could not be {what}: {type(error).__name__}: {error}.",
                 hint="Recall goes on by words; the index is built again from the journal.",
                 code="index_failed",
+            ) from error
+
+
+class ChromaServer:
+    """The same against ``chroma run``: ``chroma:http://host:port``. Several journals may share one server.
+
+    Each has collections of its own. Every failure becomes MemoryStoreError ``index_unreachable``: the caller
+    goes on by words and asks again.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        *,
+        journal: str,
+        embedder: Embedder,
+        warn: Callable[[str], None],
+        argument: str,
+    ) -> None:
+        self._url = urlsplit(argument)
+        if self._url.scheme not in ("http", "https") or not self._url.hostname:
+            raise MemoryStoreError(
+                f"{argument!r} is not the address of a Chroma server.",
+                hint="Write chroma:http://host:port, as `chroma run` says it.",
+                code="index_unknown",
+            )
+        self._journal = journal
+        self._made_for = {"journal": journal, "embedder": embedder.name, "dimensions": embedder.dimensions}
+        self._collections: dict[str, Any] = {}
+        self._client: Any = None
+        with self._translated():
+            for collection in self._own():
+                if {key: collection.metadata.get(key) for key in self._made_for} != self._made_for:
+                    warn(f"The memory index on {argument} is built again: it was made by another embedder.")
+                    self._connected().delete_collection(collection.name)
+
+    def count(self, npc: str) -> int:
+        """See `VectorIndex`, as all of these."""
+        with self._translated():
+            return int(self._collection(npc).count())
+
+    def positions(self, npc: str) -> set[int]:
+        found: set[int] = set()
+        with self._translated():
+            collection = self._collection(npc)
+            while True:
+                ids = collection.get(include=[], limit=_PAGE, offset=len(found))["ids"]
+                found.update(map(int, ids))
+                if len(ids) < _PAGE:
+                    return found
+
+    def add(self, npc: str, positions: Sequence[int], vectors: Vectors) -> None:
+        with self._translated():
+            self._collection(npc).upsert(ids=[str(position) for position in positions], embeddings=vectors)
+
+    def remove(self, npc: str, positions: Sequence[int]) -> None:
+        with self._translated():
+            self._collection(npc).delete(ids=[str(position) for position in positions])
+
+    def query(self, npc: str, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+        with self._translated():
+            found = self._collection(npc).query(
+                query_embeddings=vector.reshape(1, -1), n_results=limit, include=["distances"]
+            )
+            return [
+                (int(position), 1.0 - float(distance))
+                for position, distance in zip(found["ids"][0], found["distances"][0], strict=True)
+            ]
+
+    def reset(self) -> None:
+        with self._translated():
+            self._collections.clear()
+            for collection in self._own():
+                self._connected().delete_collection(collection.name)
+
+    def close(self) -> None:
+        self._collections.clear()
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                client.close()
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            import chromadb
+            from chromadb.config import Settings
+
+            self._client = chromadb.HttpClient(
+                host=self._url.hostname or "",
+                port=self._url.port or (443 if self._url.scheme == "https" else 80),
+                ssl=self._url.scheme == "https",
+                # It never closes what it keeps open: so it keeps nothing.
+                settings=Settings(anonymized_telemetry=False, chroma_http_max_keepalive_connections=0),
+            )
+            # It would wait for ever for a server that hangs, and there is no public setting for that.
+            session = getattr(getattr(self._client, "_server", None), "_session", None)
+            if session is not None:
+                session.timeout = _TIMEOUT
+        return self._client
+
+    def _own(self) -> list[Any]:
+        """This journal's collections, whoever embedded them."""
+        found: list[Any] = []
+        while True:
+            page = self._connected().list_collections(limit=_PAGE, offset=len(found))
+            found += page
+            if len(page) < _PAGE:
+                return [
+                    each for each in found if each.metadata and each.metadata.get("journal") == self._journal
+                ]
+
+    def _collection(self, npc: str) -> Any:
+        collection = self._collections.get(npc)
+        if collection is None:
+            name = "npc-" + hashlib.sha256(f"{self._journal}/{npc}".encode()).hexdigest()[:32]
+            collection = self._collections[npc] = self._connected().get_or_create_collection(
+                name,
+                embedding_function=None,
+                metadata={"npc": npc, **self._made_for},
+                configuration={"hnsw": {"space": "cosine"}},
+            )
+        return collection
+
+    @contextmanager
+    def _translated(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except Exception as error:  # of its HTTP client, of the server, or of an answer that is none
+            self._collections.clear()  # it may come back with other data: what was known of it counts no more
+            raise MemoryStoreError(
+                f"The Chroma server at {self._url.geturl()} does not serve: {type(error).__name__}: {error}.",
+                hint="Start it with `chroma run`; recall goes by words until it is back.",
+                code="index_unreachable",
             ) from error

@@ -87,6 +87,7 @@ _EMBEDDERS: Mapping[str, str] = {
 }
 _INDEXES: Mapping[str, str] = {
     "chroma": "npcsdk.memory.index:ChromaIndex",
+    "chroma:": "npcsdk.memory.index:ChromaServer",
     "exact": "npcsdk.memory.vectors:ExactIndex",
 }
 
@@ -112,12 +113,15 @@ def make_index(
 ) -> VectorIndex:
     """The index called ``name`` in ``directory`` (None: in this process only), for this journal and embedder.
 
+    ``chroma:http://host:port`` is a Chroma server, and needs no directory.
     One that was made for another journal or by another embedder is made anew.
 
     Raises MemoryStoreError ``index_unknown`` or ``index_failed``.
     """
-    make = _find("index", name, _INDEXES, "npcsdk.indexes")
-    return cast(VectorIndex, make(directory, journal=journal, embedder=embedder, warn=warn))
+    kind, colon, argument = name.partition(":")
+    make = _find("index", kind + colon, _INDEXES, "npcsdk.indexes")
+    more = {"argument": argument} if colon else {}
+    return cast(VectorIndex, make(directory, journal=journal, embedder=embedder, warn=warn, **more))
 
 
 def _find(what: str, name: str, table: Mapping[str, str], group: str) -> Callable[..., Any]:
