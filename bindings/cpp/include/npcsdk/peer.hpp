@@ -9,7 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "messages.hpp"
 #include "pending.hpp"
+#include "requests.hpp"
 
 namespace npcsdk {
 

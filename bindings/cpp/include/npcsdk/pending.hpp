@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "requests.hpp"
+#include "commands.hpp"
 
 namespace npcsdk {
 

@@ -1,7 +1,7 @@
 // What a game asks for beside turns (protocol 1.1). Each is answered by one `Done` or one `Problem` with its `request`.
 #pragma once
 
-#include "messages.hpp"
+#include "commands.hpp"
 
 namespace npcsdk {
 
