@@ -258,7 +258,9 @@ def open_world(
         model: what `npcsdk.backends.registry.resolve` takes; None is the embedded model.
         memory: the folder in which memory is kept; None keeps it for this run only.
         options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``limits`` (see `Limits`),
-            ``contexts``, ``tool_format`` (for a model whose dialect is another than was found).
+            ``contexts``, ``tool_format`` (for a model whose dialect is another than was found); for memory
+            ``embedder`` (``sentence-transformers:FOLDER``, ``openai:MODEL@URL``) and ``memory_index``
+            (``chroma:http://host:port`` for a Chroma server).
 
     Raises:
         WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
@@ -266,9 +268,10 @@ def open_world(
     definition = load_world(folder or shipped_world())
     source = resolve(model)
     given = {**source.options, **(options or {})}
+    embedder, index = str(given.pop("embedder", "hashing")), given.pop("memory_index", None)
     source = replace(source, tool_format=str(given.pop("tool_format", source.tool_format)), options=given)
     knowledge = Knowledge(definition.groups, definition.hearsay)
-    stored = Memory.open(memory, definition.lore, knowledge=knowledge)
+    stored = Memory.open(memory, definition.lore, embedder=embedder, index=index, knowledge=knowledge)
     try:
         backend = load(source)
         try:

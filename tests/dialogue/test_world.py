@@ -140,6 +140,13 @@ def test_what_was_opened_is_closed_when_the_rest_fails(
     assert closed == ["backend", "memory"]
 
 
+def test_options_choose_embedder_and_index(folder: Path, script: str) -> None:
+    failed = problem(folder, model=script, options={"embedder": "telepathy"})
+    assert failed.code == "embedder_unknown"
+    with open_world(folder, model=script, options={"embedder": "hashing", "memory_index": "exact"}) as world:
+        assert world.source.options.keys().isdisjoint({"embedder", "memory_index"})
+
+
 def test_an_unknown_character(open_world: Any) -> None:
     world, _ = open_world([])
     with pytest.raises(WorldError) as caught:
