@@ -133,6 +133,8 @@ def decode_event(payload: bytes, *, limit: int = MESSAGE_BYTES) -> ServerEvent:
     """
     contents = unpack(payload, limit)
     name = contents.get("event")
+    if name == "text" and (quick := _plain_text(contents)) is not None:
+        return quick
     if isinstance(name, str) and name in _TURN_EVENTS and (name != "error" or "seq" in contents):
         clean = _checked(_TURN_EVENTS[name], name, contents)
         event: Event
@@ -153,6 +155,27 @@ def decode_event(payload: bytes, *, limit: int = MESSAGE_BYTES) -> ServerEvent:
     if kind is None:
         raise _unknown("event", name, [*EVENTS, *_TURN_EVENTS])
     return _build(kind, str(name), contents)
+
+
+def _plain_text(contents: dict[str, Any]) -> TurnEvent | None:
+    """A token as it mostly comes, checked in one go; None when something about it needs a closer look."""
+    get = contents.get
+    conversation, turn, seq = get("conversation"), get("turn"), get("seq")
+    text, offset = get("text"), get("offset")
+    if (
+        type(conversation) is str
+        and type(turn) is str
+        and type(seq) is int
+        and type(text) is str
+        and type(offset) is int
+        and 0 < len(conversation) <= 128
+        and 0 < len(turn) <= 128
+        and seq >= 0
+        and offset >= 0
+        and "first" not in contents
+    ):
+        return TurnEvent(conversation=conversation, turn=turn, seq=seq, event=Text(text=text, offset=offset))
+    return None
 
 
 def _first(value: Any) -> int | None:
