@@ -35,7 +35,9 @@ def main() -> None:
                     case npcsdk.Text():
                         console.print(event.text, end="", markup=False)
                     case npcsdk.Action():
-                        arguments = ", ".join(f"{key}={json.dumps(value)}" for key, value in event.arguments.items())
+                        arguments = ", ".join(
+                            f"{key}={json.dumps(value)}" for key, value in event.arguments.items()
+                        )
                         console.print(f" [yellow]\\[{event.name}({arguments})][/]", end="")
                         turn.result(event, "done")
                     case npcsdk.End():

@@ -37,7 +37,9 @@ def show(event: npcsdk.Event) -> None:
         case npcsdk.Refused():
             print(f"\n  [the model tried {event.name}: {event.message}]")
         case npcsdk.End():
-            print(f"\n  ({event.timings.first_token_ms:.0f} ms to the first word, {len(event.recalled)} recalled)")
+            print(
+                f"\n  ({event.timings.first_token_ms:.0f} ms to the first word, {len(event.recalled)} recalled)"
+            )
         case npcsdk.Failed():
             print(f"\n  error {event.code}: {event.message} {event.hint}")
 

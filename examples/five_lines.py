@@ -11,4 +11,6 @@ def open_gate(gate: str) -> str:
 
 
 with npcsdk.World(actions=[open_gate]) as world:
-    print(world["bram"].say("Good morning. Please open the iron gate.", state={"nearby": ["iron gate"]}).text())
+    print(
+        world["bram"].say("Good morning. Please open the iron gate.", state={"nearby": ["iron gate"]}).text()
+    )

@@ -124,6 +124,11 @@ def _report_syntax(source: Source, error: yaml.MarkedYAMLError) -> None:
     source.report("NPC001", where, problem=problem)
 
 
+def _index(mark: Any) -> int:
+    """Where a mark stands. The stubs call marks optional; those that come out of the parser never are."""
+    return int(mark.index)
+
+
 @dataclass(slots=True)
 class _Open:
     """A mapping or sequence whose end has not come yet."""
@@ -157,7 +162,7 @@ class _Composer:
         return True
 
     def _span(self, event: Event) -> Span:
-        return self._source.span(event.start_mark.index, event.end_mark.index)
+        return self._source.span(_index(event.start_mark), _index(event.end_mark))
 
     def _take(self, event: Event) -> bool:
         match event:
@@ -183,18 +188,18 @@ class _Composer:
         if event.anchor is not None:
             self._source.report("NPC006", self._first_word(event), text=f"&{event.anchor}")
         if event.tag is not None:
-            written = self._source.text[event.start_mark.index : event.end_mark.index]
+            written = self._source.text[_index(event.start_mark) : _index(event.end_mark)]
             found = re.search(r"!\S*", written)
             self._source.report("NPC007", self._first_word(event), text=found.group() if found else event.tag)
         return event.tag is not None
 
     def _first_word(self, event: Event) -> Span:
-        start = event.start_mark.index
+        start = _index(event.start_mark)
         found = re.compile(r"\S+").match(self._source.text, start)
         return self._source.span(start, found.end() if found else None)
 
     def _scalar(self, event: ScalarEvent, *, broken: bool) -> None:
-        text = cast("str", event.value)
+        text: str = event.value
         strange = _UNSPEAKABLE.search(text)
         if strange:
             self._source.report("NPC004", self._span(event), character=ord(strange.group()))
@@ -207,7 +212,7 @@ class _Composer:
         path = self._put(_resolve(text) if plain else text, event, broken=broken)
         if path is not None:
             self._source.scalars[path] = Written(
-                text, event.start_mark.index, event.end_mark.index, event.style or ""
+                text, _index(event.start_mark), _index(event.end_mark), event.style or ""
             )
 
     def _key(self, parent: _Open, key: str, event: ScalarEvent) -> None:
