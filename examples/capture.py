@@ -12,10 +12,10 @@ import npcsdk
 
 NPC = "bram"
 LINES = [
-    "Good morning. Who are you?",
-    "When does the iron gate close?",
-    "Please open the iron gate.",
-    "What are you hiding about the postern key?",
+    "What is your name?",
+    "When does the iron gate open?",
+    "Please open the iron gate for me.",
+    "What are you hiding?",
 ]
 STATE = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
 
