@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 import npcsdk
 
@@ -28,22 +29,23 @@ def main() -> None:
         console.print(f"\n[bold cyan]{npc.name}[/], {npc.role}, in [bold]{world.name}[/].\n")
         for line in LINES:
             console.print(f"[bold]you[/] {line}")
-            console.print(f"[bold cyan]{npc.name}[/] ", end="")
             turn = npc.say(line, state=STATE, seed=1)
+            said = ""  # printed in one go: a picture has no time, and fonts set pieces of words apart
             for event in turn:
                 match event:
                     case npcsdk.Text():
-                        console.print(event.text, end="", markup=False)
+                        said += escape(event.text)
                     case npcsdk.Action():
                         arguments = ", ".join(
                             f"{key}={json.dumps(value)}" for key, value in event.arguments.items()
                         )
-                        console.print(f" [yellow]\\[{event.name}({arguments})][/]", end="")
+                        said += f"{' ' if said else ''}[yellow]\\[{event.name}({arguments})][/] "
                         turn.result(event, "done")
                     case npcsdk.End():
                         times = event.timings
+                        console.print(f"[bold cyan]{npc.name}[/] {said.replace('  ', ' ')}")
                         console.print(
-                            f"\n[dim]  first word {times.first_token_ms:.0f} ms · {event.tokens.generated} tokens · "
+                            f"[dim]  first word {times.first_token_ms:.0f} ms · {event.tokens.generated} tokens · "
                             f"{len(event.recalled)} recalled[/]"
                         )
     console.save_svg(str(Path(__file__).with_name("conversation.svg")), title="npcsdk play")
