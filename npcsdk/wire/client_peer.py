@@ -156,7 +156,7 @@ class ClientPeer:
             return
         turn.cancelled = True
         if turn.epoch is None:
-            self._notice_last(turn, End(reason="cancelled"))
+            self._finish_and_release(turn, End(reason="cancelled"))
         else:
             self._send(Cancel(conversation=turn.command.conversation, turn=turn_id))
 
@@ -458,13 +458,13 @@ class ClientPeer:
     ) -> None:
         self._finish(turn, last, message)
         conversation = self._conversations.get(turn.command.conversation)
-        for name in conversation.turns if conversation else ():
-            waiting = self._turns[name]
-            if waiting.epoch is None and conversation:
-                self._start(conversation, waiting)
-
-    def _notice_last(self, turn: TurnAsked, last: End | Failed) -> None:
-        self._finish_and_release(turn, last)
+        if conversation is None:
+            return
+        turns = [self._turns[name] for name in conversation.turns]
+        if any(other.epoch is not None for other in turns):
+            return  # the one before is still ending; they go on waiting for it
+        for waiting in turns:
+            self._start(conversation, waiting)
 
     def _finish(self, turn: TurnAsked, last: End | Failed, message: TurnEvent | None = None) -> None:
         place = turn.command

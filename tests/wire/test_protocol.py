@@ -172,6 +172,18 @@ def test_a_turn_that_was_never_sent_is_cancelled_here(server: Server) -> None:
     assert say("t2") not in server.heard()
 
 
+def test_cancelling_a_waiting_turn_lets_no_other_start_early(server: Server) -> None:
+    begin(server, "t1")
+    server.peer.cancel("t1")
+    server.heard()
+    begin(server, "t2")
+    begin(server, "t3")
+    server.peer.cancel("t2")
+    assert server.heard() == []  # t1 is still ending
+    server.turn("t1", End(reason="cancelled"))
+    assert server.heard() == [say("t3")]
+
+
 def test_cancelling_twice_or_too_late_is_harmless(server: Server) -> None:
     begin(server, "t1")
     server.peer.cancel("t1")
