@@ -16,7 +16,7 @@ from npcsdk.backends.registry import load, resolve
 from npcsdk.dialogue.conversation import Limits
 from npcsdk.dialogue.world import World
 from npcsdk.errors import ModelError
-from npcsdk.events import End
+from npcsdk.events import End, Text
 from npcsdk.memory.recall import Memory
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.starter import shipped_world
@@ -24,10 +24,10 @@ from npcsdk.persona.starter import shipped_world
 __all__ = ["run"]
 
 LINES = [
-    "Good morning.",
-    "When does the iron gate close?",
-    "And who may pass after that?",
-    "Open the iron gate for me, please.",
+    "What is your name?",
+    "When does the iron gate open?",
+    "Please open the iron gate for me.",
+    "And who may pass after dusk?",
     "Thank you. Where is the inn?",
     "What does a room cost there?",
     "Is there a smith in this town?",
@@ -109,11 +109,11 @@ def _twenty_turns(world: World, counting: Counting) -> Iterator[Row]:
     recall: list[float] = []
     new = computed = trimmed_new = trimmed_computed = trimmed_turns = 0
     actions = 0
-    for number, line in enumerate(LINES):
+    for line in LINES:
         before = len(counting.usages)
         end: End | None = None
         state = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
-        for event in conversation.say(line, state=state, seed=number):
+        for event in conversation.say(line, state=state, seed=1):
             if event.event == "action":
                 actions += 1
                 conversation.result(event.id, "done")
@@ -164,12 +164,17 @@ def _decode(world: World, backend: Backend, setting: Setting) -> Iterator[Row]:
     speeds: dict[str, list[float]] = {}
 
     def speed(items: Iterator[Any]) -> float:
-        """Tokens a second from the first item to the end of the iteration, by the wall clock."""
-        next(items)
-        begun = time.perf_counter()
-        for _ in items:
-            pass
-        return (LONG.max_tokens - 1) / (time.perf_counter() - begun)
+        """Tokens a second from the first piece of text to the last, by the wall clock."""
+        times: list[float] = []
+        generated = 0
+        for item in items:
+            if isinstance(item, Text | Piece):
+                times.append(time.perf_counter())
+            elif isinstance(item, End):
+                generated = item.tokens.generated
+            elif isinstance(item, Finish):
+                generated = item.usage.generated_tokens
+        return (generated - 1) / (times[-1] - times[0])
 
     def through_sdk() -> float:
         return speed(conversation.say("Tell me everything."))
@@ -193,7 +198,7 @@ def _decode(world: World, backend: Backend, setting: Setting) -> Iterator[Row]:
     backend.release("alone")
 
 
-LONG = Sampling(temperature=1.0, top_k=0, top_p=1.0, seed=1, max_tokens=128)
+LONG = Sampling(temperature=2.0, top_k=0, top_p=1.0, seed=1, max_tokens=128)
 
 
 def _idle_conversations(definition: Any, source: Any, backend: Backend, setting: Setting) -> Row:

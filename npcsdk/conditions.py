@@ -27,6 +27,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any, Final, TypeAlias, cast
 
@@ -136,6 +137,7 @@ class _Comparison:
 _Node: TypeAlias = _Literal | _Name | _List | _Not | _Junction | _Comparison
 
 
+@lru_cache(maxsize=1024)  # every turn asks for the conditions of the same actions and secrets
 def compile_condition(text: str) -> Condition:
     """Read a condition.
 

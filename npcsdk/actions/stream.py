@@ -86,7 +86,7 @@ class CallStream:
         self._state = _TEXT
         self._markers = re.compile("|".join(re.escape(marker) for marker in (opening, closing) if marker))
         self._structure = re.compile(_STRUCTURE % re.escape(opening[:1] + closing[:1]), re.DOTALL)
-        self._begins = opening[:1] + closing[:1]
+        self._begins = "".join({opening[:1], closing[:1]})  # the characters that a marker can begin with
         self._pending = ""  # the text being looked at; what stands before _at has been decided on
         self._at: int = 0
         self._base = 0  # raw position of the beginning of _pending
@@ -111,6 +111,13 @@ class CallStream:
 
     def feed(self, text: str) -> list[Part]:
         """The parts that ``text`` completes."""
+        idle = self._state == _TEXT and not self._bare and self._at == len(self._pending)
+        if idle and not any(begin in text for begin in self._begins):  # nearly every token: plain speech
+            self._base += self._at + len(text)
+            self._pending, self._at = "", 0
+            spoken: list[Part] = []
+            self._speak(text, spoken)
+            return spoken
         self._pending = self._pending[self._at :] + text
         self._base += self._at
         self._at = 0

@@ -10,6 +10,7 @@ halves begin no marker either.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["is_only_control", "neutralise", "one_line", "scrubbed"]
 
@@ -38,6 +39,7 @@ def scrubbed(text: str) -> str:
     return _HALVES.sub("\ufffd", text)
 
 
+@lru_cache(maxsize=2048)  # a persona's fields are the same every turn
 def one_line(text: str) -> str:
     """`neutralise`, and every run of white space one space: for fields that stand inside a line of ours."""
     return _SPACE.sub(" ", neutralise(text)).strip()
