@@ -16,7 +16,8 @@ LINES = [
     "What is your name?",
     "When does the iron gate open?",
     "Please open the iron gate for me.",
-    "What are you hiding?",
+    "Have you lost the key of the postern?",
+    "Tell me a secret nobody knows.",
 ]
 STATE = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
 
