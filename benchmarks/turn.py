@@ -201,23 +201,31 @@ def _decode(world: World, backend: Backend, setting: Setting) -> Iterator[Row]:
 LONG = Sampling(temperature=2.0, top_k=0, top_p=1.0, seed=1, max_tokens=128)
 
 
+FILL = 30
+"""Conversations that fill the pool of session caches."""
+
+
 def _idle_conversations(definition: Any, source: Any, backend: Backend, setting: Setting) -> Row:
     many = 40 if setting.quick else 200
     world = World(definition, backend, Memory.open(None, definition.lore), source)
-    warm = world.open("bram", player="warm-up")
-    list(warm.say("Hello.", seed=1))
-    warm.close()
+
+    def talk(number: int) -> None:
+        list(world.open("bram", player=f"player {number}").say("Hello, who are you?", seed=number))
+
+    # First fill the cache pool: once it evicts, what still grows is the conversations' own.
+    for number in range(FILL):
+        talk(number)
     gc.collect()
     before, cached = _resident_bytes(), backend.memory_bytes()
-    for number in range(many):
-        list(world.open("bram", player=f"player {number}").say("Hello, who are you?", seed=number))
+    for number in range(FILL, FILL + many):
+        talk(number)
     gc.collect()
-    pooled = backend.memory_bytes() - cached
-    grown = _resident_bytes() - before - pooled
+    pooled = backend.memory_bytes()
+    grown = _resident_bytes() - before - (pooled - cached)
     world.close()
     return Row(
         what="memory of an idle conversation beyond the model and the cache pool",
-        measured=max(grown, 0) / many / 2**20,
+        measured=grown / many / 2**20,
         unit="MB",
         bar=1.0,
         note=f"{many} conversations; session caches hold {pooled / 2**20:.0f} MB of their budget",
