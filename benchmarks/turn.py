@@ -161,7 +161,6 @@ def _decode(world: World, backend: Backend, setting: Setting) -> Iterator[Row]:
     recording = Recording(backend)
     long = World(world.definition, recording, Memory.open(None, ()), world.source)
     conversation = long.open("mara")
-    speeds: dict[str, list[float]] = {}
 
     def speed(items: Iterator[Any]) -> float:
         """Tokens a second from the first piece of text to the last, by the wall clock."""
@@ -182,9 +181,9 @@ def _decode(world: World, backend: Backend, setting: Setting) -> Iterator[Row]:
     def alone() -> float:
         return speed(backend.generate(replace(recorded[-1], session="alone")))
 
-    speeds["sdk"], speeds["alone"] = interleaved(through_sdk, alone, rounds=setting.rounds(10))
-    ratio = paired_ratio(speeds["sdk"], speeds["alone"])
-    floor = statistics.median(speeds["alone"])
+    whole, bare = interleaved(through_sdk, alone, rounds=setting.rounds(10))
+    ratio = paired_ratio(whole, bare)
+    floor = statistics.median(bare)
     yield Row(
         what=f"decode, tokens per second, a whole turn ({backend.capabilities.model})",
         measured=ratio * floor,
