@@ -22,7 +22,25 @@ from render import Conversation, call
 from skills import REACT, Talk, make_state, noise
 
 FOLDER = Path(__file__).parent / "corpus"
-KNOWN = set(words("SLOTS"))
+KNOWN = set(words("SLOTS")) | {
+    "p",
+    "t",
+    "pl",
+    "i",
+    "n",
+    "nn",
+    "pr",
+    "d",
+    "prof",
+    "cr",
+    "f",
+    "col",
+    "sc",
+    "ev",
+    "w",
+    "W",
+}
+SAYS = {"role", "setting", "fact", "about", "style", "say", "goal", "relation", "refuses", "knows"}
 CALL = re.compile(r"<<\s*([\w.-]+)\s*(.*?)\s*>>")
 ARGUMENT = re.compile(r'([\w-]+)\s*=\s*("(?:[^"]*)"|[^\s>]+)')
 
@@ -86,6 +104,10 @@ def parse(text: str, where: str = "") -> list[Block]:
                         block.steps[-1].replies += body.split(" / ")
                 case _:
                     raise CorpusError(f"{where}: {row!r}")
+        if block.kind == "character":
+            loose = [s for s in block.says if s.partition(":")[0] not in SAYS]
+            if loose or not any(s.startswith("role:") for s in block.says):
+                raise CorpusError(f"{where}: a character has a role and no {loose}")
         unknown = {m[1] for m in re.finditer(r"\{([A-Za-z]+)\d?\}", chunk)} - KNOWN
         if unknown:
             raise CorpusError(f"{where}: unknown slots {sorted(unknown)}")
@@ -116,6 +138,12 @@ def problems() -> list[str]:
             except ValueError as e:
                 out.append(f"{path.name}: {e}: {chunk.splitlines()[0] if chunk.splitlines() else ''}")
     return out
+
+
+@cache
+def cast() -> list[Block]:
+    """The blocks that show a whole character; their steps stand in any order."""
+    return [b for b in book() if b.kind == "character"]
 
 
 @cache
@@ -173,7 +201,10 @@ def tool(text: str, slots: Slots) -> dict[str, object]:
 def play(t: Talk, block: Block, slots: Slots, extra: bool = True) -> None:
     """Add the block's turns to the conversation."""
     r = t.rng
-    for k, step in enumerate(block.steps):
+    steps = block.steps
+    if block.kind == "character":
+        steps = r.sample(steps, min(len(steps), r.randint(3, 7)))
+    for step in steps:
         rows = [slots.fill(c) for c in step.contexts]
         if (
             extra
@@ -200,13 +231,12 @@ def play(t: Talk, block: Block, slots: Slots, extra: bool = True) -> None:
                 t.conv.says(slots.reply(r.choice(then)))
         else:
             t.conv.says(slots.reply(r.choice(step.replies)))
-        _ = k
 
 
 def start(lex: Lexicon, tools: bool) -> tuple[Talk, Block]:
     """A character made for a hand-written block, and the conversation that begins with it."""
     r = lex.rng
-    block = r.choice(book())
+    block = r.choice(cast() if cast() and r.random() < 0.45 else book())
     given = {"me": lex.person(), "player": lex.invented()}
     slots = Slots(lex, given)
     says = [s for s in block.says if s.startswith("role:")] or [
@@ -215,7 +245,12 @@ def start(lex: Lexicon, tools: bool) -> tuple[Talk, Block]:
     slots.filler.values["myrole"] = "the " + lex.c(PROFESSION)
     given["myrole"] = slots.filler.values["myrole"] = slots.fill(says[0]).partition(":")[2].strip()
     says = [slots.fill(s) for s in [says[0], *(s for s in block.says if not s.startswith("role:"))]]
-    me = worlds.make_persona(lex, r.random() * 0.7, block.manner, [*says, f"name: {given['me']}"])
+    me = worlds.make_persona(
+        lex,
+        0.0 if block.kind == "character" else r.random() * 0.7,
+        block.manner,
+        [*says, f"name: {given['me']}"],
+    )
     conv = Conversation(me.system)
     t = Talk(lex, me, conv)
     conv.tools = [tool(x, slots) for x in block.tools]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import facts as F
 import toolbox
@@ -20,6 +21,9 @@ NO_TOOL = words("NO_TOOL")
 REASONS = words("REASONS")
 TEXTS = words("TEXTS")
 KEYS = words("KEYS")
+ASKS = re.compile(
+    r"(who|what|where|when|how|why|which|is|are|do|does|did|can|has|have|was|were|will)\b", re.I
+)
 
 
 def ask(rng: random.Random, line: str) -> str:
@@ -182,6 +186,19 @@ def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
             ]
         ).strip()
     )
+
+
+def chat_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
+    """Talk about what the tools are for, without a wish for them."""
+    r = t.rng
+    lines = [x for tool in tools for x in tool.deed.chat]
+    if not lines:
+        return social_turn(t)
+    line = r.choice(lines)
+    asks = line.endswith("?") or ASKS.match(line)
+    reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
+    t.conv.user(F.typed(r, line) if asks else line, contexts_for(t, None, r.choice([0, 0, 1]))[0] + t.now())
+    t.conv.says(F.upper(reply) if asks else t.me.voice(r.choice(["huh", "mood"]), r))
 
 
 def look_turn(t: Talk) -> None:

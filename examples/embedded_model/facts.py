@@ -110,6 +110,8 @@ def question(rng: random.Random, fact: Fact, pointed: bool = False) -> tuple[str
     `pointed` leaves out questions that do not name the topic ("how much is the toll"), for when other passages are
     about the same kind of thing.
     """
+    if not fact.topic:  # hand-written lore
+        return rng.choice(fact.questions), True
     choices = (
         [q for q in fact.questions if fact.topic.removeprefix("the ") in q] if pointed else fact.questions
     )

@@ -32,7 +32,7 @@ STAGES: list[tuple[float, dict[str, float]]] = [
             "book": 0.15,
         },
     ),
-    (1e9, {"echo": 0.01, "dense4": 0.2, "tool4": 0.17, "full": 0.41, "book": 0.21}),
+    (1e9, {"echo": 0.01, "dense4": 0.06, "lore": 0.2, "tool4": 0.2, "full": 0.36, "book": 0.17}),
 ]
 SKILLS = {
     "fact": 28,
@@ -45,8 +45,10 @@ SKILLS = {
     "look": 4,
     "react": 5,
     "another": 7,
-    "answer": 12,
-    "silence": 6,
+    "answer": 10,
+    "silence": 4,
+    "lore": 34,
+    "open": 16,
 }
 
 
@@ -62,13 +64,15 @@ def turn(t: S.Talk, tools: list[toolbox.Tool]) -> None:
     r = t.rng.random()
     if tools and r < 0.36:
         deeds.call_turn(t, tools)
-    elif r < (0.44 if tools else 0.05):
+    elif r < (0.42 if tools else 0.04):
         deeds.no_tool_turn(t, tools)
+    elif tools and r < 0.45:
+        deeds.chat_turn(t, tools)
     else:
         name = t.rng.choices(list(SKILLS), list(SKILLS.values()))[0]
         if name == "another":
             corpus.another(t)
-        elif name in ("answer", "silence"):
+        elif name in ("answer", "silence", "lore", "open"):
             getattr(reading, name + "_turn")(t)
         elif name == "look":
             deeds.look_turn(t)
@@ -89,6 +93,15 @@ def full(lex: Lexicon, turns: int) -> Conversation:
     tools = deeds.with_tools(t, lex.rng.randint(1, 5)) if lex.rng.random() < 0.65 else []
     for _ in range(turns):
         turn(t, tools)
+    return t.conv
+
+
+def lore_conversation(lex: Lexicon, turns: int) -> Conversation:
+    """Little persona, one question after another on the hand-written lore."""
+    me = worlds.make_persona(lex, 0.0)
+    t = S.Talk(lex, me, Conversation(me.system))
+    for _ in range(turns):
+        (reading.lore_turn if lex.rng.random() < 0.7 else reading.open_turn)(t)
     return t.conv
 
 
@@ -120,6 +133,8 @@ def conversation(
             return S.dense_conversation(lex, rng.randint(3, 6), 1, 0.12 if millions > 1 else 0.0)
         case "dense4":
             return S.dense_conversation(lex, rng.randint(2, 5), 4, 0.25)
+        case "lore":
+            return lore_conversation(lex, rng.randint(3, 6))
         case "tool1":
             return deeds.tool_conversation(lex, rng.randint(2, 5), 2)
         case "tool4":

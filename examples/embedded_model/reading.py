@@ -14,6 +14,7 @@ from functools import cache
 
 import corpus
 import facts as F
+import lore
 from lexicon import PROFESSION, Lexicon
 from phrases import words
 from skills import Talk, contexts_for, dress
@@ -93,5 +94,48 @@ def silence_turn(t: Talk) -> None:
         row = stray(t.lex) if r.random() < 0.6 else contexts_for(t, None, 1)[0][0]
         if len(content(row) & asked) < 2:
             rows.append(row)
+    reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
+    t.say(F.typed(r, line), rows, F.upper(reply))
+
+
+def strays(t: Talk, n: int, but: lore.Lore) -> list[str]:
+    """`n` passages that are not about the line."""
+    return [
+        lore.passage(t.lex, but) if t.rng.random() < 0.7 else contexts_for(t, None, 1)[0][0] for _ in range(n)
+    ]
+
+
+def lore_turn(t: Talk, most: int = 4) -> None:
+    """A passage among others, and a line that one of its sentences answers."""
+    r = t.rng
+    told = r.choice(lore.book())
+    f = F.Filler(t.lex)
+    k = r.choice([k for k, asked in enumerate(told.asked) if asked])
+    alone = r.random() < 0.2 and (k == 0 or not lore.LEANS.match(told.sentences[k]))
+    text = F.upper(f.fill(told.sentences[k] if alone else " ".join(told.sentences)))
+    rows = [text, *strays(t, r.choice([n for n in (0, 0, 1, 2, 3, 3) if n < most]), told)]
+    r.shuffle(rows)
+    answer = F.upper(f.fill(told.sentences[k]))
+    t.say(F.typed(r, f.fill(r.choice(told.asked[k]))), rows, dress(t, answer, 0.7))
+    if not alone and r.random() < 0.35:
+        # A second question about the same passage, which stands in the turn before or is retrieved again.
+        k = r.choice([k for k, asked in enumerate(told.asked) if asked])
+        again = [text] if r.random() < 0.6 else []
+        line = F.typed(r, f.fill(r.choice(told.asked[k])))
+        t.say(line, again, dress(t, F.upper(f.fill(told.sentences[k])), 0.7))
+
+
+def open_turn(t: Talk, most: int = 4) -> None:
+    """A line that no passage answers: near one that is there, or about one that is not."""
+    r = t.rng
+    told = r.choice(lore.book())
+    f = F.Filler(t.lex)
+    if told.open and r.random() < 0.55:
+        line, rows = f.fill(r.choice(told.open)), [F.upper(f.fill(" ".join(told.sentences)))]
+        rows += strays(t, r.choice([n for n in (0, 0, 1, 2, 3) if n < most]), told)
+    else:
+        line = f.fill(r.choice([q for asked in told.asked for q in asked] + told.open))
+        rows = strays(t, r.choice([n for n in (0, 0, 1, 2, 3, 4) if n <= most]), told)
+    r.shuffle(rows)
     reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
     t.say(F.typed(r, line), rows, F.upper(reply))

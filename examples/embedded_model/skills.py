@@ -99,7 +99,7 @@ def dress(t: Talk, body: str, often: float = 1.0) -> str:
 
 
 def answer(t: Talk, fact: F.Fact, open_question: bool) -> str:
-    if open_question or t.rng.random() < 0.6:
+    if open_question or t.rng.random() < 0.85:
         return dress(t, fact.text)
     return dress(t, t.rng.choice(fact.short))
 

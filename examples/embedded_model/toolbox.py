@@ -13,7 +13,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import toolbook
 from lexicon import NOUN, SCENERY, Lexicon
+from toolbook import Deed, Line, Param
 
 TABLE = Path(__file__).parent / "data" / "deeds.txt"
 
@@ -24,7 +26,7 @@ RENAMES = {
     "pl": ["place", "where", "location", "destination"],
     "n": ["count", "amount", "number"],
 }
-NUMBERS = [
+ONES = [
     "zero",
     "one",
     "two",
@@ -38,39 +40,42 @@ NUMBERS = [
     "ten",
     "eleven",
     "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SLOT_OF = {"ACT": "act"}
 
 
-@dataclass(frozen=True)
-class Param:
-    keys: list[str]
-    kind: str
-    about: str
-    optional: bool
-
-
-@dataclass(frozen=True)
-class Deed:
-    names: list[str]
-    description: str
-    params: list[Param]
-    lines: list[str]
-
-
 def _parse() -> list[Deed]:
-    deeds = []
+    deeds: list[Deed] = []
     for row in TABLE.read_text(encoding="utf-8").splitlines()[1:]:
         names, description, params, lines = (x.strip() for x in row.split("|"))
-        made = []
+        made: list[Param] = []
         for p in filter(None, params.split(";")):
             keys, kind, about = p.split(":")
             made.append(Param(keys.lstrip("*").split(","), kind, about, keys.startswith("*")))
-        deeds.append(Deed(names.split(","), description, made, lines.split(" / ")))
+        deeds.append(Deed(names.split(","), description, made, [Line(x) for x in lines.split(" / ")]))
     return deeds
 
 
-ALL = _parse()
+SHORT = _parse()
+WRITTEN = toolbook.read()[0]
+
+
+def spell(n: int) -> str:
+    """A number below a thousand in words."""
+    if n < 20:
+        return ONES[n]
+    if n < 100:
+        return TENS[n // 10 - 2] + (f"-{ONES[n % 10]}" if n % 10 else "")
+    rest = n % 100
+    return f"{ONES[n // 100]} hundred" + (f" and {spell(rest)}" if rest else "")
 
 
 @dataclass
@@ -100,7 +105,7 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
     rng = lex.rng
     if deed is None and rng.random() < 0.16:
         deed = strange(lex)
-    deed = deed or rng.choice(ALL)
+    deed = deed or rng.choice(WRITTEN if WRITTEN and rng.random() < 0.8 else SHORT)
     name = deed.names[0] if rng.random() < 0.4 else rng.choice(deed.names)
     verb = name.split("_")[0]
     if rng.random() < 0.12 and "_" not in name and deed.params:
@@ -116,11 +121,18 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
         ]
         key = options[0] if rng.random() < 0.4 else rng.choice(options)
         spec: dict[str, object] = {
-            "type": "integer" if p.kind in ("n", "n12") else "boolean" if p.kind.startswith("?") else "string"
+            "type": "integer"
+            if p.kind in ("n", "n12")
+            else "boolean"
+            if p.kind.startswith("?") or p.kind == "bool"
+            else "string"
         }
         choices: list[str] = []
         about = {} if bare else {"description": p.about}
-        if "/" in p.kind:
+        if "/" in p.kind and p.kind[0] != "(" and any(line.implied for line in deed.lines):
+            choices = rng.sample(p.kind.split("/"), p.kind.count("/") + 1)
+            spec |= ({"enum": choices} | about) if rng.random() < 0.5 else (about | {"enum": choices})
+        elif "/" in p.kind and p.kind[0] != "(":
             pool = p.kind.split("/")
             choices = rng.sample(pool, min(len(pool), rng.randint(2, 5)))
             if rng.random() < 0.3 and len(pool) > 2:
@@ -132,7 +144,7 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
             spec |= {"minimum": 1} | ({"maximum": 1000} if rng.random() < 0.5 else {})
         elif spec["type"] == "string" and not choices and rng.random() < 0.08:
             spec["maxLength"] = rng.choice([20, 40, 60, 80])
-        if p.optional and rng.random() < 0.3:
+        if p.optional and spec["type"] == "boolean" and rng.random() < 0.3:
             spec["default"] = False
         properties[key] = spec
         keys.append(key)
@@ -168,7 +180,7 @@ def strange(lex: Lexicon) -> Deed:
         [f"{verb}_{noun}", verb, f"{verb}_{noun}"],
         lex.rng.choice([f"{verb.capitalize()} a {noun}.", f"{verb.capitalize()} something."]),
         [Param([key], kind, f"what to {verb}", False)],
-        lines.split(" / "),
+        [Line(x) for x in lines.split(" / ")],
     )
 
 
@@ -187,17 +199,27 @@ class Request:
 def request(lex: Lexicon, tool: Tool, near: list[str]) -> Request:
     """A line that asks for the tool, and the arguments it means. `near`: what the game says is there."""
     rng = lex.rng
-    line = rng.choice(tool.deed.lines)
+    asked = rng.choice(tool.deed.lines)
+    line = asked.text
     words: list[str] = []
     arguments: dict[str, object] = {}
     nearby: list[str] = []
-    for p, key, choices in zip(tool.deed.params, tool.keys, tool.enums, strict=True):
+    for k, (p, key, choices) in enumerate(zip(tool.deed.params, tool.keys, tool.enums, strict=True)):
+        if k in asked.implied:
+            value = arguments[key] = asked.implied[k]
+            words.append("")
+            if p.kind in ("sc", "p", "cr") and str(value) not in near:
+                nearby.append(str(value))
+            continue
+        if p.kind == "bool" or (p.optional and f"{{{k}}}" not in line and not p.kind.startswith("?")):
+            words.append("")
+            continue
         if p.kind.startswith("?"):
             phrase = re.search(r"\[(.*?)\]", line)
             said = rng.random() < 0.5
             if said:
                 arguments[key] = True
-            elif not p.optional or rng.random() < 0.0:
+            elif not p.optional:
                 arguments[key] = False
             line = re.sub(r"\[.*?\]", phrase[1] if said and phrase else "", line)
             words.append("")
@@ -205,11 +227,11 @@ def request(lex: Lexicon, tool: Tool, near: list[str]) -> Request:
         if p.kind in ("n", "n12"):
             n = rng.randint(1, 12) if p.kind == "n12" or rng.random() < 0.45 else int(lex.number())
             n = max(2, n)
-            words.append(NUMBERS[n] if n <= 12 and rng.random() < 0.25 else str(n))
+            words.append(spell(n) if rng.random() < (0.3 if n <= 20 else 0.12) else str(n))
             arguments[key] = n
             continue
-        if choices:
-            value = rng.choice(choices)
+        if choices or p.kind[0] == "(":
+            value = rng.choice(choices or [x.strip() for x in p.kind.strip("()").split(";")])
             words.append(value)
         elif p.kind == "ACT":
             from facts import ACT, Filler
@@ -240,3 +262,8 @@ def request(lex: Lexicon, tool: Tool, near: list[str]) -> Request:
     line = re.sub(r"\{(\d)\}", lambda m: words[int(m[1])], line)
     line = re.sub(r"\[.*?\]", "", line).replace("the the ", "the ").replace("the Old ", "Old ")
     return Request(line, arguments, nearby)
+
+
+if __name__ == "__main__":
+    print("\n".join(toolbook.read()[1]))
+    print(len(WRITTEN), "tools,", sum(len(d.lines) for d in WRITTEN), "lines")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import facts as F
+import lore
 import manners
 from lexicon import PROFESSION, Lexicon
 from phrases import words
@@ -49,6 +50,11 @@ class Persona:
         return (
             line.replace("{x}", x).replace("{me}", self.name).replace("{role}", self.role).replace("  ", " ")
         )
+
+
+def known(lex: Lexicon, given: dict[str, str] | None = None) -> F.Fact:
+    """Something to know: a generated fact, or a sentence of the hand-written lore."""
+    return lore.fact(lex) if lex.rng.random() < 0.6 and lore.book() else F.make(lex, given=given)
 
 
 def make_persona(
@@ -95,11 +101,14 @@ def make_persona(
     me = Persona(name, role, manner, words, "", town)
     blocks: list[str] = []
     top = [rng.choice(RULES)]
-    if some(0.8):
+    if "setting" in said:
+        me.setting = said["setting"][0]
+        top += ["Setting: " + me.setting, *("- " + x for x in said.get("fact", []))]
+    elif some(0.8):
         me.setting = F.Filler(lex, base).fill(rng.choice(SETTING))
         top.append("Setting: " + F.upper(me.setting) + rng.choice([".", ""]))
         for _ in range(rng.choice([0, 1, 1, 2, 3]) if some(0.7) else 0):
-            fact = F.make(lex, given=base if rng.random() < 0.5 else None)
+            fact = known(lex, base if rng.random() < 0.5 else None)
             me.knowledge.append(fact)
             top.append("- " + fact.text)
     blocks.append("\n".join(t for t in top if t))
@@ -108,7 +117,7 @@ def make_persona(
     n_about = min(4, int(rng.random() * (1.5 + 3 * size)))
     style = rng.choice(["You", "You", "name", "he", "she"])
     about: list[str] = list(said.get("about", []))
-    for i, line in enumerate(rng.sample(ABOUT, n_about)):
+    for i, line in enumerate(rng.sample(ABOUT, 0 if about else n_about)):
         text, ask, answer = line.split("|")
         f = F.Filler(
             lex,
@@ -143,18 +152,17 @@ def make_persona(
     if words:
         rows.append(f"Manner: {words}")
     me.manner, me.manner_words = manner, words
-    if some(0.6):
-        s = rng.choice(m["style"])
-        if s:
-            rows.append(f"Speech: {s}")
-    if some(0.5):
-        rows.append(
-            "You might say: "
-            + " ".join(f'"{me_line}"' for me_line in rng.sample(m["say"], rng.choice([1, 2])))
-        )
-    if some(0.5):
-        me.goals = [F.Filler(lex, base).fill(g) for g in rng.sample(GOALS, rng.choice([1, 1, 2, 3]))]
-        rows.append("Goals: " + "; ".join(me.goals))
+    style_words = said.get("style") or ([rng.choice(m["style"])] if some(0.6) else [])
+    if style_words and style_words[0]:
+        rows.append(f"Speech: {style_words[0]}")
+    lines = said.get("say") or (rng.sample(m["say"], rng.choice([1, 2])) if some(0.5) else [])
+    if lines:
+        rows.append("You might say: " + " ".join(f'"{line}"' for line in lines))
+    goals = list(said.get("goal", []))
+    if not goals and some(0.5):
+        goals = me.goals = [F.Filler(lex, base).fill(g) for g in rng.sample(GOALS, rng.choice([1, 1, 2, 3]))]
+    if goals:
+        rows.append("Goals: " + "; ".join(goals))
     relations = list(said.get("relation", []))
     if some(0.5):
         for _ in range(rng.choice([1, 1, 2, 3])):
@@ -172,8 +180,8 @@ def make_persona(
         rows.append("You refuse: " + "; ".join(refusals))
     knows = [k if k.endswith(".") else k + "." for k in said.get("knows", [])]
     if some(0.6):
-        for _ in range(rng.choice([1, 2, 2, 3, 4])):
-            fact = F.make(lex, given=base if rng.random() < 0.3 else None)
+        for _ in range(rng.choice([1, 2, 3, 4, 5])):
+            fact = known(lex, base if rng.random() < 0.3 else None)
             me.knowledge.append(fact)
             knows.append(fact.text)
         rng.shuffle(knows)
