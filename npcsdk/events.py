@@ -82,8 +82,9 @@ class Action:
 class Refused:
     """A call that the model made and that was not allowed to reach the game; ``message`` says why.
 
-    ``code``: ``unknown_action``, ``bad_arguments``, ``malformed``, ``unclosed`` or ``too_many``; ``raw`` is what the
-    model wrote. ``id`` is that of the `ActionStarted` which announced it, "" when none did.
+    ``code``: ``unknown_action``, ``bad_arguments``, ``malformed``, ``unclosed``, ``too_many``, or ``vetoed`` (by the
+    game's own hook); ``raw`` is what the model wrote. ``id`` is that of the `ActionStarted` which announced it, ""
+    when none did.
     """
 
     event: ClassVar[str] = "refused"
@@ -167,11 +168,17 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The turn is over; ``text`` is all that was said."""
+    """The turn is over; ``text`` is all that was said.
+
+    ``actions`` are the ids of the actions that the game was given. ``retracted`` are those that the character had begun
+    when the turn was cancelled and that the game was not given: they have not happened.
+    """
 
     event: ClassVar[str] = "end"
     reason: StopReason
     text: str = ""
+    actions: tuple[str, ...] = ()
+    retracted: tuple[str, ...] = ()
     tokens: Tokens = field(default_factory=Tokens)
     timings: Timings = field(default_factory=Timings)
     recalled: tuple[Recalled, ...] = ()
@@ -215,6 +222,8 @@ def event_from_dict(data: Mapping[str, Any]) -> Event:
     if kind is End:
         fields["tokens"] = _known(Tokens, fields.get("tokens", {}))
         fields["timings"] = _known(Timings, fields.get("timings", {}))
+        fields["actions"] = tuple(fields.get("actions", ()))
+        fields["retracted"] = tuple(fields.get("retracted", ()))
         fields["recalled"] = tuple(_known(Recalled, item) for item in fields.get("recalled", ()))
         fields["dropped"] = tuple(_known(Dropped, item) for item in fields.get("dropped", ()))
         fields["explanation"] = _explanation(fields.get("explanation", {}))

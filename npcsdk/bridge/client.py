@@ -19,7 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from npcsdk.bridge.asking import Asking, AsyncAsking
 from npcsdk.bridge.core import Core
-from npcsdk.bridge.handlers import Actions, Handlers, Where, collect
+from npcsdk.bridge.handlers import Actions, Handlers, Veto, Where, collect
 from npcsdk.bridge.keys import Keys
 from npcsdk.bridge.talking import (
     AsyncConversation,
@@ -69,6 +69,7 @@ class _WorldBase(Generic[NpcT]):
         actions: Actions = (),
         inline: bool = False,
         handlers: Where = "thread",
+        veto: Veto | None = None,
         options: Mapping[str, Any] | None = None,
         on_loading: OnLoading | None = None,
         opener: str | None = None,
@@ -83,6 +84,8 @@ class _WorldBase(Generic[NpcT]):
                 handlers by name for actions that the world defines.
             inline: run in this process instead of a child: for tests and notebooks.
             handlers: run action handlers in a "thread" of their own, or in the "caller": the one that iterates.
+            veto: decides last on each action, before its handler: a reason why it may not happen, or None. It is
+                called in a thread of the SDK's and must not block.
             options: further options of the world and its model.
             on_loading: told the stage and the progress while the world loads, from another thread.
             opener: "module:function" that opens the world instead of the SDK's own, for tests.
@@ -101,7 +104,7 @@ class _WorldBase(Generic[NpcT]):
 
         collected = collect(actions)
         link = links.InlineLink(config) if inline else links.WorkerLink(config)
-        self._begin(link, collected, handlers, on_loading)
+        self._begin(link, Handlers(collected, handlers, veto), collected, on_loading)
 
     @classmethod
     def connect(
@@ -110,6 +113,7 @@ class _WorldBase(Generic[NpcT]):
         *,
         actions: Actions = (),
         handlers: Where = "thread",
+        veto: Veto | None = None,
         timeout: float = 5.0,
         on_loading: OnLoading | None = None,
         keys: Keys | None = None,
@@ -120,6 +124,7 @@ class _WorldBase(Generic[NpcT]):
             address: as the server prints it, ``tcp://host:port``.
             actions: as for a world of one's own.
             handlers: as for a world of one's own.
+            veto: as for a world of one's own.
             timeout: seconds of silence after which the server counts as unreachable.
             on_loading: as for a world of one's own.
             keys: for a server that demands them (`npcsdk keys`).
@@ -131,11 +136,12 @@ class _WorldBase(Generic[NpcT]):
 
         collected = collect(actions)
         world = cls.__new__(cls)
-        world._begin(links.SocketLink(address, silence=timeout, keys=keys), collected, handlers, on_loading)
+        link = links.SocketLink(address, silence=timeout, keys=keys)
+        world._begin(link, Handlers(collected, handlers, veto), collected, on_loading)
         return world
 
-    def _begin(self, link: Any, collected: Any, where: Where, on_loading: OnLoading | None) -> None:
-        self.handlers = Handlers(collected, where)
+    def _begin(self, link: Any, handlers: Handlers, collected: Any, on_loading: OnLoading | None) -> None:
+        self.handlers = handlers
         self.core = Core(
             link, actions=collected.definitions, on_action=self.handlers.arrived, on_loading=on_loading
         )
@@ -188,8 +194,8 @@ class World(Asking, _WorldBase[Npc]):
 
     _npc_type = Npc
 
-    def _begin(self, link: Any, collected: Any, where: Where, on_loading: OnLoading | None) -> None:
-        super()._begin(link, collected, where, on_loading)
+    def _begin(self, link: Any, handlers: Handlers, collected: Any, on_loading: OnLoading | None) -> None:
+        super()._begin(link, handlers, collected, on_loading)
         try:
             self.core.wait_ready()
         except BaseException:
@@ -238,13 +244,20 @@ def connect(
     *,
     actions: Actions = (),
     handlers: Where = "thread",
+    veto: Veto | None = None,
     timeout: float = 5.0,
     on_loading: OnLoading | None = None,
     keys: Keys | None = None,
 ) -> World:
     """A world on a server; see `World.connect`."""
     return World.connect(
-        address, actions=actions, handlers=handlers, timeout=timeout, on_loading=on_loading, keys=keys
+        address,
+        actions=actions,
+        handlers=handlers,
+        veto=veto,
+        timeout=timeout,
+        on_loading=on_loading,
+        keys=keys,
     )
 
 

@@ -89,7 +89,8 @@ class Core:
     Args:
         link: the way to the server; from now on the core's thread is the only one to use it.
         actions: definitions of the game's actions, as plain data.
-        on_action: called in the core's thread for each action, once; it must not block.
+        on_action: called in the core's thread for each action, once; it must not block. What it returns is told
+            in the action's place.
         on_loading: called in the core's thread with stage and progress while the world loads.
     """
 
@@ -98,7 +99,7 @@ class Core:
         link: Link,
         *,
         actions: Sequence[Mapping[str, Any]] = (),
-        on_action: Callable[[str, Action], None] | None = None,
+        on_action: Callable[[str, Action], Event | None] | None = None,
         on_loading: Callable[[str, float | None], None] | None = None,
     ) -> None:
         self.link = link
@@ -280,9 +281,10 @@ class Core:
                 box = self._mailboxes.pop(notice.turn, None) if ended else self._mailboxes.get(notice.turn)
             if box is None:
                 return
-            if isinstance(notice.event, Action) and self._on_action is not None:
-                self._on_action(notice.turn, notice.event)
-            box.put(notice.event)
+            event = notice.event
+            if isinstance(event, Action) and self._on_action is not None:
+                event = self._on_action(notice.turn, event) or event
+            box.put(event)
         elif isinstance(notice, Done | Problem) and notice.request is not None:
             with self._lock:
                 answer = self._answers.pop(notice.request, None)

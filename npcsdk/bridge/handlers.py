@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from npcsdk.errors import ActionError, NpcError
-from npcsdk.events import Action
+from npcsdk.events import Action, Refused
 
 if TYPE_CHECKING:
     from npcsdk.actions.schema import ActionDefinition
 
-__all__ = ["Actions", "Handler", "Handlers", "Where", "collect"]
+__all__ = ["Actions", "Handler", "Handlers", "Veto", "Where", "collect"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ Actions: TypeAlias = "Iterable[Handler | ActionDefinition] | Mapping[str, Handle
 itself), or handlers by name for actions that the world defines."""
 Where: TypeAlias = Literal["thread", "caller"]
 """Where handlers run: in a helper thread, or in the thread that iterates over the turn."""
+
+Veto: TypeAlias = Callable[[Action], "str | None"]
+"""The game's last word on an action: a reason why it may not happen, or None."""
 
 SendResult: TypeAlias = Callable[[str, str, Literal["done", "failed"], Any], None]
 
@@ -80,7 +83,8 @@ class Handlers:
     up the next one for its own timeout at most.
     """
 
-    def __init__(self, collected: Collected, where: Where) -> None:
+    def __init__(self, collected: Collected, where: Where, veto: Veto | None = None) -> None:
+        self._veto = veto
         self._handlers = collected.handlers
         self._timeouts = collected.timeouts
         self.where = where
@@ -89,10 +93,19 @@ class Handlers:
         self._seen: deque[tuple[str, str]] = deque(maxlen=1024)
         self._last: tuple[str, threading.Event, float] | None = None
 
-    def arrived(self, turn: str, action: Action) -> None:
-        """An action has arrived, in the core's thread: run its handler in a helper thread, once."""
-        if self.where != "thread" or not self._takes(turn, action):
-            return
+    def arrived(self, turn: str, action: Action) -> Refused | None:
+        """An action has arrived, in the core's thread: run its handler in a helper thread, once.
+
+        What the game forbids is told as the `Refused` that this returns.
+        """
+        if (refused := self._vetoed(turn, action)) is not None:
+            return refused
+        if self.where == "thread" and self._takes(turn, action):
+            self._run_behind(turn, action)
+        return None
+
+    def _run_behind(self, turn: str, action: Action) -> None:
+        """Run a handler in a thread, behind the turn's handler before it."""
         done = threading.Event()
         before = self._last if self._last and self._last[0] == turn else None
         self._last = (turn, done, self._timeouts.get(action.name, _DEFAULT_TIMEOUT))
@@ -106,6 +119,24 @@ class Handlers:
                 done.set()
 
         threading.Thread(target=work, name=f"npcsdk-action-{action.name}", daemon=True).start()
+
+    def _vetoed(self, turn: str, action: Action) -> Refused | None:
+        """What becomes of an action that the game forbids; the character is told why. None: it may happen.
+
+        A hook that raises forbids: nothing happens that the game has not agreed to.
+        """
+        if self._veto is None:
+            return None
+        try:
+            reason = self._veto(action)
+        except Exception as error:
+            _log.exception("The veto hook failed on action %r", action.name)
+            reason = f"{type(error).__name__}: {error}"
+        if reason is None:
+            return None
+        if self.send is not None:
+            self.send(turn, action.id, "failed", reason)
+        return Refused(id=action.id, name=action.name, code="vetoed", message=reason, offset=action.offset)
 
     def in_caller(self, turn: str, action: Action) -> None:
         """Run the handler here, when handlers run in the thread that iterates."""

@@ -162,7 +162,7 @@ class Service:
         elif isinstance(command, Say | React):
             self._turns.begin(conversation, command)
         elif isinstance(command, Cancel):
-            self._turns.cancel(conversation, command.turn)
+            self._turns.cancel(conversation, command.turn, command.actions)
         elif isinstance(command, Typing):
             self._requests.typing(conversation, command)
         elif conversation.handle is not None:

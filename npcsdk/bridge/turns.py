@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from npcsdk.bridge.jobs import Jobs
 from npcsdk.bridge.outbox import Outbox
@@ -175,10 +175,12 @@ class Turns:
             conversation.npc, conversation.player, history, conversation.session, turn, said
         )
 
-    def cancel(self, conversation: ServiceConversation, turn: str) -> None:
-        """Stop a turn, if it is the one that runs."""
+    def cancel(
+        self, conversation: ServiceConversation, turn: str, arrived: Collection[str] | None = None
+    ) -> None:
+        """Stop a turn, if it is the one that runs. ``arrived``: ids of the actions that the game has had."""
         running = conversation.turn
         if running is not None and running.command.turn == turn:
             running.cancelled = True
             if conversation.handle is not None:
-                conversation.handle.cancel()
+                conversation.handle.cancel(arrived)

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from npcsdk.dialogue.npc import Npc
 from npcsdk.dialogue.offering import Offering
 from npcsdk.dialogue.preparing import Preparation
 from npcsdk.dialogue.remembering import HEARD, refers_back
-from npcsdk.dialogue.running import REASONS, Running, checked_state, failed, tools_of
+from npcsdk.dialogue.running import REASONS, Running, checked_state, defect, failed, tools_of
 from npcsdk.dialogue.turn import Result, TurnMachine
 from npcsdk.errors import NpcError, TurnError
 from npcsdk.events import Event, Failed, Recalled, Tokens
@@ -66,6 +66,7 @@ class Conversation:
         self._current: Running | None = None
         self._closed = False
         self._cancelled = False
+        self._arrived: Collection[str] | None = None
         self._flag = CancelFlag()
         self._machine: TurnMachine | None = None
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
@@ -147,9 +148,13 @@ class Conversation:
         self._composer.check_line(happening)
         return self._begin(REACT_LINE, happening, turn, state, seed)
 
-    def cancel(self) -> None:
-        """Stop the turn that runs, or what is being prepared: within one piece of the runtime's work."""
+    def cancel(self, arrived: Collection[str] | None = None) -> None:
+        """Stop the turn that runs, or what is being prepared, within one piece of work. No action leaves any more.
+
+        ``arrived``: ids of the actions that the game has had, where only it knows; the others are retracted.
+        """
         with self._condition:
+            self._arrived = self._arrived if arrived is None else arrived
             if self._preparation is not None:
                 self._preparation.cancel.set()
             if self._busy:
@@ -272,11 +277,12 @@ class Conversation:
                 seed=seed,
                 timeline=self._mind.memory.timeline,
                 clock=TurnClock(),
+                cancelled=lambda: self._cancelled,
             )
             self._state = now
             self._current = current
             self._busy = True
-            self._cancelled = False
+            self._cancelled, self._arrived = False, None
             self._flag = CancelFlag()
             self._events_now = weakref.ref(events := TurnEvents(self._events(current), self._abandon))
         return events
@@ -301,13 +307,9 @@ class Conversation:
                 last = failed(error, turn.spoken)
             except Exception as error:  # a defect of ours or of a plug-in: the game must go on
                 logger.exception("turn %s failed", turn.id)
-                last = Failed(
-                    code="internal_error",
-                    message=f"{type(error).__name__}: {error}",
-                    hint="This is a defect; the log has the details. The conversation can go on.",
-                    text=turn.spoken,
-                )
+                last = failed(defect("The turn failed", error), turn.spoken)
             else:
+                turn.take_back(self._arrived)
                 last = turn.end(self._offering.explanation(turn.machine.written if turn.machine else ()))
         finally:  # also when the listener left: what was said is kept
             try:
@@ -349,7 +351,7 @@ class Conversation:
         while True:
             finish = yield from self._generate(turn, machine)
             turn.reason = "cancelled" if self._cancelled else REASONS[finish]
-            yield from machine.round_over(cancelled=self._cancelled, cut=finish == "length")
+            yield from turn.deliver(machine.round_over(cancelled=self._cancelled, cut=finish == "length"))
             if machine.done:
                 if machine.out_of_rounds and turn.reason == "stop":
                     turn.reason = "rounds"
@@ -397,7 +399,7 @@ class Conversation:
                     )
                     return item.reason
                 turn.clock.first_token()
-                yield from machine.piece(item)
+                yield from turn.deliver(machine.piece(item))
                 if machine.stop_now:
                     flag.set()  # and listen on for the counts
         finally:
@@ -478,11 +480,7 @@ class Conversation:
             return error
         except Exception as error:  # a defect of ours or of a store's: the game must go on
             logger.exception("turn %s cannot be remembered", turn.id)
-            return NpcError(
-                f"The turn was not remembered: {type(error).__name__}: {error}",
-                hint="This is a defect; the log has the details. The conversation can go on.",
-                code="internal_error",
-            )
+            return defect("The turn was not remembered", error)
         return None
 
     def _remember(self, turn: Running, answered: Sequence[ChatMessage]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,11 +12,22 @@ from npcsdk.dialogue.clock import TurnClock
 from npcsdk.dialogue.remembering import Said
 from npcsdk.dialogue.turn import TurnMachine
 from npcsdk.errors import NpcError, TurnError
-from npcsdk.events import Dropped, End, Explanation, Failed, Recalled, StopReason, Tokens
+from npcsdk.events import (
+    Action,
+    ActionStarted,
+    Dropped,
+    End,
+    Event,
+    Explanation,
+    Failed,
+    Recalled,
+    StopReason,
+    Tokens,
+)
 from npcsdk.prompt.build import tool_schemas
 from npcsdk.prompt.compose import Composed
 
-__all__ = ["REASONS", "Running", "checked_state", "failed", "tools_of"]
+__all__ = ["REASONS", "Running", "checked_state", "defect", "failed", "tools_of"]
 
 
 @dataclass(slots=True)
@@ -30,6 +41,7 @@ class Running:
     seed: int | None
     timeline: int
     clock: TurnClock
+    cancelled: Callable[[], bool] = lambda: False
     machine: TurnMachine | None = None
     composed: Composed | None = None
     recalled: tuple[Recalled, ...] = ()
@@ -37,6 +49,29 @@ class Running:
     tokens: Tokens = field(default_factory=Tokens)
     reason: StopReason = "cancelled"
     heard: int | None = None  # code points of what was said, where the game has told
+    given: list[str] = field(default_factory=list[str])  # ids of the actions that left
+    retracted: list[str] = field(default_factory=list[str])
+
+    def deliver(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events for the game: once the turn is cancelled, no action any more."""
+        for event in events:
+            if isinstance(event, Action | ActionStarted) and self.cancelled():
+                if isinstance(event, Action):
+                    self.retracted.append(event.id)
+                continue
+            if isinstance(event, Action):
+                self.given.append(event.id)
+            yield event
+
+    def take_back(self, arrived: Collection[str] | None) -> None:
+        """What the game of a cancelled turn did not get has not happened. ``arrived``: what it says it got."""
+        if not self.cancelled():
+            return
+        if arrived is not None:
+            self.retracted += [action for action in self.given if action not in arrived]
+            self.given = [action for action in self.given if action in arrived]
+        if self.machine is not None:
+            self.machine.retract(self.retracted)
 
     @property
     def spoken(self) -> str:
@@ -64,6 +99,8 @@ class Running:
         return End(
             reason=self.reason,
             text=self.spoken,
+            actions=tuple(self.given),
+            retracted=tuple(self.retracted),
             tokens=self.tokens,
             timings=self.clock.timings(),
             recalled=self.recalled,
@@ -91,6 +128,15 @@ def checked_state(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 REASONS: dict[FinishReason, StopReason] = {"stop": "stop", "length": "length", "cancelled": "stop"}
+
+
+def defect(what: str, error: Exception) -> NpcError:
+    """An error that is nobody's but ours, or a plug-in's: the game goes on."""
+    return NpcError(
+        f"{what}: {type(error).__name__}: {error}",
+        hint="This is a defect; the log has the details. The conversation can go on.",
+        code="internal_error",
+    )
 
 
 def failed(error: NpcError, text: str) -> Failed:

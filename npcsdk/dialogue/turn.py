@@ -16,8 +16,8 @@ next.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from npcsdk.actions.constraint import BadCall, Offer
@@ -74,6 +74,8 @@ class _Round:
     pieces: list[Piece] = field(default_factory=list[Piece])
     length: int = 0
     calls: list[SampledCall] = field(default_factory=list[SampledCall])
+    made: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Where in ``calls`` an action stands: which of them, and which of its legal ones."""
     talked_over: bool = False  # what the model writes now comes after a waiting call; it is not taken
     started: ActionStarted | None = None  # announced, and neither made nor refused yet
     started_at: int = -1
@@ -177,18 +179,41 @@ class TurnMachine:
         """
         self._round.ended = not (cancelled or cut)
         events = self._events(self._round.stream.finish())
-        kept = kept_segments(
-            self._round.pieces, self._round.calls, self._format, silent_after=self._round.talked_over
-        )
-        self._messages.append(ChatMessage("assistant", kept))
+        self._messages.append(self._kept())
         self.generating = False
         if cancelled:
             self._waiting.clear()
         self.done = not self._waiting
         return events
 
+    def _kept(self) -> ChatMessage:
+        now = self._round
+        return ChatMessage(
+            "assistant",
+            kept_segments(now.pieces, now.calls, self._format, silent_after=now.talked_over),
+        )
+
+    def retract(self, action_ids: Collection[str]) -> None:
+        """Actions of the last round that the game was never given: history does not hold them either."""
+        gone = {place for action_id, place in self._round.made.items() if action_id in action_ids}
+        if not gone:
+            return
+        for index in {call for call, _ in gone}:
+            call = self._round.calls[index]
+            legal = tuple(text for at, text in enumerate(call.legal) if (index, at) not in gone)
+            self._round.calls[index] = replace(call, legal=legal, whole=False)
+        for action_id in action_ids:
+            self._waiting.pop(action_id, None)
+        if not self.generating:
+            self._messages[-1] = self._kept()
+
     def result(self, action_id: str, result: Result) -> bool:
-        """Take the game's answer. False when nobody waits for it: unknown, or answered already."""
+        """Take the game's answer. False when nobody waits for it: unknown, or answered already.
+
+        An action that returns nothing and failed all the same (the game forbade it) has not happened.
+        """
+        if result.status == "failed" and action_id not in self._waiting:
+            self.retract([action_id])
         if action_id not in self._waiting or action_id in self._results:
             return False
         self._results[action_id] = result
@@ -293,6 +318,7 @@ class TurnMachine:
             events.append(action)
             repairs = ", repaired" if action.repaired else ""
             self._written.append(Written(raw=part.body, became=f"action {action.id}{repairs}"))
+            self._round.made[action.id] = (len(self._round.calls), len(legal))
             legal.append(self._format.render_call(call.name, call.arguments))
             if self.stop_now:
                 break

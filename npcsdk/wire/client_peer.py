@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from npcsdk.errors import BridgeError, ProtocolError, TurnError
-from npcsdk.events import End, Failed
+from npcsdk.events import Action, ActionStarted, End, Failed
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.messages import (
     Cancel,
@@ -150,7 +150,7 @@ class ClientPeer:
             self._start(conversation, turn)
 
     def cancel(self, turn_id: str) -> None:
-        """Stop a turn; it still ends with an event. A turn that is over stays over."""
+        """Stop a turn; it still ends with an event, and brings no action any more. A turn that is over stays over."""
         turn = self._turns.get(turn_id)
         if turn is None or turn.cancelled:
             return
@@ -158,7 +158,7 @@ class ClientPeer:
         if turn.epoch is None:
             self._finish_and_release(turn, End(reason="cancelled"))
         else:
-            self._send(Cancel(conversation=turn.command.conversation, turn=turn_id))
+            self._send_cancel(turn)
 
     def result(self, turn_id: str, action: str, status: Literal["done", "failed"], value: Any = None) -> None:
         """Tell what became of an action. Without effect when the turn is over.
@@ -342,7 +342,7 @@ class ClientPeer:
             if not turn.accepted:
                 self._start(conversation, turn)
             if turn.cancelled:
-                self._send(Cancel(conversation=turn.command.conversation, turn=turn.command.turn))
+                self._send_cancel(turn)
             self._outgoing.extend(turn.results)
 
     def _on_problem(self, problem: Problem, now: float) -> None:
@@ -448,9 +448,15 @@ class ClientPeer:
         if turn is None:
             return  # given up before
         turn.accepted = True
-        if isinstance(message.event, End | Failed):
-            self._finish_and_release(turn, message.event, message)
-        else:
+        event = message.event
+        if isinstance(event, End | Failed):
+            if isinstance(event, End) and turn.cancelled:
+                event = replace(event, actions=tuple(turn.given), retracted=turn.all_retracted(event))
+            self._finish_and_release(turn, event, replace(message, event=event))
+            return
+        if isinstance(event, Action):
+            (turn.retracted if turn.cancelled else turn.given).append(event.id)
+        if not (turn.cancelled and isinstance(event, Action | ActionStarted)):
             self._notices.append(message)
 
     def _finish_and_release(
@@ -479,6 +485,10 @@ class ClientPeer:
         for turn in list(self._turns.values()):
             self._finish(turn, Failed(code=code, message=message, hint=hint))
         self._notices += self._pending.fail(code, message, hint)
+
+    def _send_cancel(self, turn: TurnAsked) -> None:
+        place = turn.command
+        self._send(Cancel(conversation=place.conversation, turn=place.turn, actions=tuple(turn.given)))
 
     def _send(self, command: Command) -> None:
         if self.state == "open":

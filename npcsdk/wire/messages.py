@@ -138,11 +138,15 @@ class React:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """Stop a turn; it still ends with ``end`` (reason ``cancelled``)."""
+    """Stop a turn; it still ends with ``end`` (reason ``cancelled``).
+
+    ``actions`` are the ids of the turn's actions that the game has been given; the server takes back the others.
+    """
 
     command: ClassVar[str] = "cancel"
     conversation: str = declare(check.identifier)
     turn: str = declare(check.identifier)
+    actions: tuple[str, ...] | None = declare(check.optional(check.items(check.action_id)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from npcsdk.events import End
 from npcsdk.wire.codec import encode
 from npcsdk.wire.messages import Done, Open, Problem, React, Request, Say
 
@@ -20,7 +21,14 @@ class TurnAsked:
     epoch: str | None = None  # the epoch in which it was sent; None: not sent yet
     accepted: bool = False  # an event of it has arrived
     cancelled: bool = False
+    given: list[str] = field(default_factory=list[str])  # ids of the actions that the game has been given
+    retracted: list[str] = field(default_factory=list[str])  # and of those that came after it had cancelled
     results: list[bytes] = field(default_factory=list[bytes])
+
+    def all_retracted(self, end: End) -> tuple[str, ...]:
+        """What the server took back, and what was on its way when the game cancelled."""
+        late = [action for action in self.retracted if action not in end.retracted]
+        return (*(action for action in end.retracted if action not in self.given), *late)
 
 
 @dataclass(slots=True)

@@ -89,6 +89,7 @@ def samples() -> Iterator[tuple[str, m.Message]]:
     yield "react", m.React(**_PLACE, happening="A bell rings.")
     yield "react, all fields", m.React(**_PLACE, happening="A bell rings.", state={"night": False}, seed=0)
     yield "cancel", m.Cancel(**_PLACE)
+    yield "cancel, with the actions that have come", m.Cancel(**_PLACE, actions=("a1",))
     yield "result", m.Result(**_PLACE, action="a1")
     yield "result, with a value", m.Result(**_PLACE, action="a1", value={"open": True, "after_s": 1.5})
     yield "result, failed", m.Result(**_PLACE, action="a1", status="failed", value="The gate is rusted shut.")

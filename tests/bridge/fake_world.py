@@ -110,7 +110,7 @@ class FakeConversation:
         self.world.notes.append((self.npc, turn, offset))
         return turn != "unknown"
 
-    def cancel(self) -> None:
+    def cancel(self, arrived: Any = None) -> None:
         self.cancelled.set()
 
     def result(self, action_id, status, value=None) -> bool:

@@ -150,6 +150,24 @@ def test_a_game_may_answer_actions_itself(open_world: Open) -> None:
         assert turn.text() == said
 
 
+def test_the_veto_hook_decides_last(open_world: Open) -> None:
+    ran: list[str] = []
+    actions = {"wave": lambda: ran.append("wave"), "burn": lambda: ran.append("burn")}
+
+    def veto(action: Action) -> str | None:
+        if action.name == "fly":
+            raise RuntimeError("a bug")
+        return "Not in here." if action.name == "burn" else None
+
+    events = list(open_world(actions=actions, veto=veto)["mira"].say("do burn wave fly"))
+    assert [(event.name, event.code, event.message) for event in events if isinstance(event, Refused)] == [
+        ("burn", "vetoed", "Not in here."),
+        ("fly", "vetoed", "RuntimeError: a bug"),
+    ]
+    assert [event.name for event in events if isinstance(event, Action)] == ["wave"]
+    assert "burn" not in ran
+
+
 def test_something_that_is_no_action_is_an_error(way: str) -> None:
     with pytest.raises(ActionError):
         World(inline=True, opener=OPENER, actions=["open_gate"])  # type: ignore[list-item]

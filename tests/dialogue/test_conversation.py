@@ -278,6 +278,49 @@ def test_cancel_while_waiting_for_a_result(open_world: Any, when_waiting: Any) -
     assert f"Stand back. {OPEN}" in prompts(backend)[1]
 
 
+def test_an_action_that_the_game_was_not_given_has_not_happened(open_world: Any) -> None:
+    world, backend = open_world([f"One. {WAVE} Two.", "Yes?"])
+    talk = world.open("bram")
+    events = []
+    for event in talk.say("Wave!"):
+        events.append(event)
+        if isinstance(event, Text):
+            talk.cancel()
+    last = end(events)
+    assert last.reason == "cancelled"
+    assert not [event for event in events if isinstance(event, Action)]
+    assert (last.actions, len(last.retracted)) in {((), 0), ((), 1)}
+    list(talk.say("Well?"))
+    assert "wave" not in prompts(backend)[1].split("Wave!")[1]
+
+
+def test_an_action_that_got_lost_on_its_way_is_taken_back(open_world: Any) -> None:
+    world, backend = open_world([f"One. {WAVE} and {WAVE} on and on.", "Yes?"])
+    talk = world.open("bram")
+    seen: list[str] = []
+    events = []
+    for event in talk.say("Wave!"):
+        events.append(event)
+        if isinstance(event, Action):
+            seen.append(event.id)
+            if len(seen) == 2:
+                talk.cancel(arrived=seen[:1])
+    last = end(events)
+    assert (last.actions, last.retracted) == ((seen[0],), (seen[1],))
+    list(talk.say("Well?"))
+    assert prompts(backend)[1].split("Wave!")[1].count("<toolcall>") == 1
+
+
+def test_a_vetoed_action_is_not_in_the_history(open_world: Any) -> None:
+    world, backend = open_world([f"One. {WAVE} Two.", "Yes?"])
+    talk = world.open("bram")
+    for event in talk.say("Wave!"):
+        if isinstance(event, Action):
+            assert talk.result(event.id, "failed", "Not in here.") is False
+    list(talk.say("Well?"))
+    assert "<toolcall>" not in prompts(backend)[1].split("Wave!")[1]
+
+
 def test_cancel_before_the_first_event(open_world: Any) -> None:
     world, backend = open_world(["Yes?"])
     talk = world.open("mara")

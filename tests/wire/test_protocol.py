@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npcsdk.errors import BridgeError, ProtocolError, TurnError
-from npcsdk.events import Action, End, Failed, Text
+from npcsdk.events import Action, ActionStarted, End, Failed, Text
 from npcsdk.wire import codec
 from npcsdk.wire import messages as m
 from npcsdk.wire.client_peer import ClientPeer
@@ -157,7 +157,7 @@ def test_after_a_cancel_the_next_line_waits_for_the_end(server: Server) -> None:
     begin(server, "t1")
     server.peer.cancel("t1")
     begin(server, "t2")
-    assert server.heard() == [say("t1"), m.Cancel(conversation="c1", turn="t1")]
+    assert server.heard() == [say("t1"), m.Cancel(conversation="c1", turn="t1", actions=())]
     server.turn("t1", End(reason="cancelled"))
     assert server.heard() == [say("t2")]
 
@@ -170,6 +170,18 @@ def test_a_turn_that_was_never_sent_is_cancelled_here(server: Server) -> None:
     assert ends(server.peer.notices()) == {"t2": End(reason="cancelled")}
     server.turn("t1", End(reason="cancelled"))
     assert say("t2") not in server.heard()
+
+
+def test_no_action_comes_after_a_cancel_and_the_end_says_which_did(server: Server) -> None:
+    begin(server, "t1")
+    given = Action(id="a1", name="wave", arguments={})
+    assert [told.event for told in server.turn("t1", given)] == [given]
+    server.peer.cancel("t1")
+    assert server.heard()[-1] == m.Cancel(conversation="c1", turn="t1", actions=("a1",))
+    late = [ActionStarted(id="a2", name="fly"), Action(id="a2", name="fly", arguments={})]
+    end = End(reason="cancelled", actions=("a1", "a2", "a3"), retracted=("a4",))
+    told = server.turn("t1", *late, end)
+    assert [one.event for one in told] == [End(reason="cancelled", actions=("a1",), retracted=("a4", "a2"))]
 
 
 def test_cancelling_a_waiting_turn_lets_no_other_start_early(server: Server) -> None:
@@ -188,7 +200,7 @@ def test_cancelling_twice_or_too_late_is_harmless(server: Server) -> None:
     begin(server, "t1")
     server.peer.cancel("t1")
     server.peer.cancel("t1")
-    assert server.heard().count(m.Cancel(conversation="c1", turn="t1")) == 1
+    assert server.heard().count(m.Cancel(conversation="c1", turn="t1", actions=())) == 1
     server.turn("t1", End(reason="cancelled"))
     server.peer.cancel("t1")
     server.peer.cancel("never")
@@ -465,7 +477,7 @@ def test_a_ping_is_answered_here() -> None:
     assert answers(server) == [m.Pong(nonce=9)]
 
 
-@pytest.mark.parametrize("command", [say("t1"), m.Ping(), m.Cancel(conversation="c1", turn="t1")])
+@pytest.mark.parametrize("command", [say("t1"), m.Ping(), m.Cancel(conversation="c1", turn="t1", actions=())])
 def test_without_a_hello_nothing_is_done(command: m.Command) -> None:
     server = peer()
     assert server.receive(codec.encode(command)) is None
