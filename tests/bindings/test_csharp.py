@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from bindings import metas
 from tests.bindings.csharp_build import CSHARP, Game, build, build_stub, needs_mono, program_of_tests, run
 from tests.bindings.serving import ROOT, ServerProcess, Wire, free_port
 
@@ -69,8 +70,10 @@ def test_the_library_compiles_alone() -> None:
 
 def test_every_vector_both_ways() -> None:
     told = run(program_of_tests(), "vectors", str(VECTORS))
-    assert "15 commands" in told
-    assert "events" in told
+    messages = json.loads(VECTORS.read_text(encoding="utf-8"))["messages"]
+    spoken = [one["from"] for one in messages if one["since"] <= [1, 1]]
+    counts = [spoken.count("client"), spoken.count("server"), len(messages) - len(spoken)]
+    assert told == "{} commands, {} events, {} of a newer minor passed over\n".format(*counts)
 
 
 def test_msgpack_of_every_width_and_of_no_sense() -> None:
@@ -215,6 +218,62 @@ def test_an_action_of_the_worlds_is_answered_later(
     one.quit()
 
 
+def test_requests(server: Callable[..., ServerProcess], game: Callable[..., Game]) -> None:
+    """Protocol 1.1 against the live server: each is answered once, and what is refused says why."""
+    served = server(free_port())
+    one, other = game(served.address, silence=20), game(served.address, silence=20)
+    for player in (one, other):
+        player.do("open mira")
+        player.wait("ready", timeout=40)
+    for command, answer in {
+        "prepare 0": "prepare\t{computed: 7, cached: 0}",
+        "state 0 night": "state\t{}",
+        "set mira trust": "set\t{}",
+        "remember mira The window is paid.": "remember\t{}",
+        "save autosave": "save\t{}",
+        "slots": "slots\t{slots: [autosave]}",
+        "load autosave": "load\t{}",
+    }.items():
+        one.do(command)
+        assert "\t".join(one.wait("done")[1:]) == answer
+    one.do("load nothing")
+    assert one.wait("refused request")[1:] == ["load", "slot_unknown"]
+    one.do("metrics")
+    assert "conversations" in one.wait("done", "metrics")[2]
+    one.do("typing 0 Good ev")
+    turn = one.say(0, "hello")
+    one.wait("end", turn)
+    one.do(f"heard {turn} 5")
+    one.wait("done", "heard")
+    other.do("subscribe mira on")
+    other.wait("done", "subscribe")
+    one.wait("end", one.say(0, "a secret"))
+    assert other.wait("overheard")[1:] == ["mira", "player", "said", "a secret"]
+    other.wait("overheard", "mira", "player", "end")
+    for player in (one, other):
+        player.quit()
+
+
+def test_requests_over_a_connection_that_is_cut_are_carried_out_once(
+    server: Callable[..., ServerProcess], game: Callable[..., Game], wire: Callable[[int], Wire]
+) -> None:
+    port = free_port()
+    server(port)
+    between = wire(port)
+    one = game(between.address, silence=20)
+    one.do("open mira")
+    one.wait("ready", timeout=40)
+    for number in range(8):
+        one.do(f"save s{number}")
+        between.cut()
+        one.wait("done", "save")
+    one.do("slots")
+    assert one.wait("done", "slots")[2] == "{slots: [" + ", ".join(f"s{number}" for number in range(8)) + "]}"
+    assert sum(line[:2] == ["done", "save"] for line in one.told) == 8
+    assert between.made > 1
+    one.quit()
+
+
 def test_cancel_and_speak_on_in_one_breath(
     server: Callable[..., ServerProcess], game: Callable[..., Game]
 ) -> None:
@@ -250,7 +309,7 @@ def test_a_connection_cut_again_and_again_loses_and_doubles_nothing(
         one.wait("text", turn)
         between.cut()
         assert one.wait("end", turn)[2] == "stop"
-        assert one.texts(turn) == [f"{number} " for number in range(400)]
+        assert "".join(one.texts(turn)) == "".join(f"{number} " for number in range(400))
     assert between.made > 5
     one.quit()
 
@@ -282,7 +341,7 @@ def test_a_server_that_is_killed_and_started(
     assert time.monotonic() - up < 2  # half a second between attempts; the rest is for a busy machine
     turn = one.say(0, "count 50")
     assert one.wait("end", turn)[2] == "stop"
-    assert one.texts(turn) == [f"{number} " for number in range(50)]
+    assert "".join(one.texts(turn)) == "".join(f"{number} " for number in range(50))
     second.terminate()  # with a goodbye
     assert one.wait("lost")[1:] == ["shutting_down", "False"]
     server(port)
@@ -304,7 +363,7 @@ def test_a_worker_that_dies(server: Callable[..., ServerProcess], game: Callable
         assert one.wait("lost")[1:] == ["worker_died", "False"]
         turn = one.say(0, "count 20")
         assert one.wait("end", turn)[2] == "stop"
-        assert one.texts(turn) == [f"{number} " for number in range(20)]
+        assert "".join(one.texts(turn)) == "".join(f"{number} " for number in range(20))
     assert [line[2] for line in one.told if line[:2] == ["error", waiting]] == ["worker_died"]
     one.quit()
 
@@ -460,3 +519,24 @@ def test_the_sample_scene_points_at_its_script() -> None:
     anchors = re.findall(r"^--- !u!\d+ &(\d+)$", scene, re.MULTILINE)
     assert len(anchors) == len(set(anchors))
     assert set(re.findall(r"fileID: (\d+)}", scene)) - {"0"} <= set(anchors)
+
+
+def test_every_file_has_its_meta() -> None:
+    """Unity keeps one beside each file and folder; in a package that it may not write, a missing one hides the file."""
+    guids: dict[str, Path] = {}
+    for path in metas.assets():
+        beside = path.with_name(path.name + ".meta")
+        text = beside.read_text(encoding="utf-8")
+        guid = re.search(r"^guid: ([0-9a-f]{32})$", text, re.MULTILINE)
+        assert guid is not None, beside
+        assert guid[1] not in guids, (beside, guids[guid[1]])
+        guids[guid[1]] = beside
+        assert ("folderAsset: yes" in text) == path.is_dir()
+    for beside in CSHARP.rglob("*.meta"):
+        assert beside.with_suffix("").exists(), f"{beside} belongs to nothing"
+
+
+def test_a_guid_depends_on_the_path_alone() -> None:
+    path = CSHARP / "Runtime" / "Unity" / "NpcBridge.cs"
+    assert "guid: ae5103c14731a8b71e96924ff6d7aab2" in metas.meta(path)
+    assert path.with_name("NpcBridge.cs.meta").read_text(encoding="utf-8") == metas.meta(path)

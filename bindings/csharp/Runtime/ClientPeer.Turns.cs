@@ -29,7 +29,8 @@ namespace Npcsdk
             Conversation conversation = Find();
             long seq = reader.Natural(Field.Seq);
             if (conversation == null || seq <= conversation.Seq) return; // closed meanwhile, or heard before
-            if (seq > conversation.Seq + 1 && gapTries < GapTries)
+            long first = reader.Kind == EventKind.Text ? reader.Natural(Field.First) : -1; // of several pieces in one
+            if ((first > 0 ? first : seq) > conversation.Seq + 1 && gapTries < GapTries)
             {
                 gap = true; // something was lost on the way: Tick asks for it again
                 return;
@@ -48,18 +49,40 @@ namespace Npcsdk
                     Piece = new TextPiece(characters, count, Math.Max(0, reader.Natural(Field.Offset)));
                     Tell(NoticeKind.Text, conversation, turn, null);
                     break;
-                case EventKind.ActionStarted: Tell(NoticeKind.ActionStarted, conversation, turn, reader.ActionStart()); break;
-                case EventKind.Action: Tell(NoticeKind.Action, conversation, turn, new ActionCall(turn, reader)); break;
+                case EventKind.ActionStarted:
+                    if (!turn.IsCancelled) Tell(NoticeKind.ActionStarted, conversation, turn, reader.ActionStart());
+                    break;
+                case EventKind.Action:
+                    (turn.IsCancelled ? turn.Late : turn.Given).Add(reader.Text(Field.Id, ""));
+                    if (!turn.IsCancelled) Tell(NoticeKind.Action, conversation, turn, new ActionCall(turn, reader));
+                    break;
                 case EventKind.Refused: Tell(NoticeKind.Refused, conversation, turn, reader.Refusal()); break;
-                case EventKind.End: FinishAndRelease(turn, reader.TurnEnd(), null); break;
+                case EventKind.End: FinishAndRelease(turn, EndOf(turn), null); break;
                 case EventKind.Error: FinishAndRelease(turn, null, reader.Error("turn_error")); break;
             }
+        }
+
+        private void SendCancel(Turn turn) => Outgoing.Add(commands.Cancel(turn.Conversation.Id, turn.Id, turn.Given));
+
+        /// <summary>Of a turn that was cancelled, this side knows best which actions have happened.</summary>
+        private TurnEnd EndOf(Turn turn)
+        {
+            TurnEnd end = reader.TurnEnd();
+            if (!turn.IsCancelled) return end;
+            var retracted = new List<string>(end.Retracted);
+            retracted.RemoveAll(turn.Given.Contains);
+            foreach (string late in turn.Late)
+                if (!retracted.Contains(late)) retracted.Add(late);
+            end.Actions = turn.Given.ToArray();
+            end.Retracted = retracted.ToArray();
+            return end;
         }
 
         private void FinishAndRelease(Turn turn, TurnEnd end, NpcError error)
         {
             Finish(turn, end, error);
             List<Turn> turns = turn.Conversation.Turns;
+            if (turns.Count > 0 && turns[0].IsCancelled) return; // its end is still to come
             for (int i = 0; i < turns.Count; i++)
                 if (turns[i].Epoch == null) Start(turns[i]);
         }
@@ -72,9 +95,10 @@ namespace Npcsdk
             Tell(end != null ? NoticeKind.End : NoticeKind.Error, turn.Conversation, turn, (object)end ?? error);
         }
 
-        private void FailTurns(NpcError error)
+        private void FailAll(NpcError error)
         {
             foreach (Turn turn in AllTurns()) Finish(turn, null, error);
+            FailRequests(error, sentOnly: false);
         }
 
         private List<Turn> AllTurns()

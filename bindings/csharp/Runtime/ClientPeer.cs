@@ -5,7 +5,7 @@ namespace Npcsdk
 {
     internal enum NoticeKind : byte
     {
-        Welcome, Loading, Ready, Opened, OpenFailed, Problem, Reset, Goodbye, Text, ActionStarted, Action, Refused, End, Error,
+        Welcome, Loading, Ready, Opened, OpenFailed, Problem, Reset, Goodbye, Text, ActionStarted, Action, Refused, End, Error, Done, Overheard,
     }
 
     /// <summary>Something to tell the game.</summary>
@@ -14,13 +14,14 @@ namespace Npcsdk
         internal NoticeKind Kind;
         internal Conversation Conversation;
         internal Turn Turn;
+        internal Request Request;
         internal object Body;
     }
 
     internal enum PeerState : byte { Idle, Greeting, Open, Over }
 
     /// <summary>
-    /// The client's end of protocol 1 as a state machine: no socket, no thread, no clock of its own. It greets, keeps
+    /// The client's end of protocol 1.1 as a state machine: no socket, no thread, no clock of its own. It greets, keeps
     /// track of turns, and finds its way back after a broken connection or a restarted server.
     /// </summary>
     /// <remarks>
@@ -38,7 +39,7 @@ namespace Npcsdk
         internal readonly List<Notice> Notices = new List<Notice>();
         internal TextPiece Piece;
 
-        private static readonly string[] Features = { "actions", "react", "resume" };
+        private static readonly string[] Features = { "actions", "react", "resume", "requests", "coalesced" };
 
         private readonly Commands commands = new Commands();
         private readonly EventReader reader = new EventReader();
@@ -52,6 +53,7 @@ namespace Npcsdk
         private double greetingSince, helloAt, heardAt, pingAt, tickedAt, retryAt;
         private bool gaveUp, gap, up;
         private int gapTries;
+        private long minor; // that both speak
 
         internal ClientPeer(string client, string sdk, double silence = 5, double pingEvery = 1)
         {
@@ -106,7 +108,7 @@ namespace Npcsdk
             if (turn.Over || turn.IsCancelled) return;
             turn.IsCancelled = true;
             if (turn.Epoch == null) FinishAndRelease(turn, new TurnEnd { Reason = EndReason.Cancelled }, null);
-            else if (State == PeerState.Open) Outgoing.Add(commands.Cancel(turn.Conversation.Id, turn.Id));
+            else if (State == PeerState.Open) SendCancel(turn);
         }
 
         internal void Result(Turn turn, string action, string status, Value value)
@@ -123,13 +125,15 @@ namespace Npcsdk
             if (!conversations.Remove(conversation)) return;
             conversation.IsClosed = true;
             while (conversation.Turns.Count > 0) Finish(conversation.Turns[0], new TurnEnd { Reason = EndReason.Cancelled }, null);
-            if (conversation.Asked && State == PeerState.Open) Outgoing.Add(commands.Close(conversation.Id));
+            if (Epoch == null) return; // no server has heard of it
+            closing.Add(conversation.Id);
+            if (State == PeerState.Open) Outgoing.Add(commands.Close(conversation.Id));
         }
 
         internal void Leave()
         {
             if (State == PeerState.Open) Outgoing.Add(commands.Goodbye());
-            FailTurns(NpcError.Closed);
+            FailAll(NpcError.Closed);
             State = PeerState.Over;
         }
 
@@ -176,8 +180,14 @@ namespace Npcsdk
                 case EventKind.Loading: Tell(NoticeKind.Loading, null, null, reader.Loading()); break;
                 case EventKind.Ready: Tell(NoticeKind.Ready, null, null, reader.World()); break;
                 case EventKind.Opened: OnOpened(); break;
+                case EventKind.Closed: OnClosed(); break;
+                case EventKind.Done: OnDone(); break;
+                case EventKind.Overheard: Tell(NoticeKind.Overheard, null, null, reader.Overheard()); break;
                 case EventKind.Reset: OnReset(now); break;
                 case EventKind.Goodbye: OnGoodbye(now); break;
+                case EventKind.Unknown:
+                    if (reader.Has(Field.Seq)) OnTurnEvent(); // of a newer minor: it counts
+                    break;
             }
         }
 
@@ -257,13 +267,24 @@ namespace Npcsdk
                     conversation.Seq = 0;
                 }
                 Epoch = epoch;
+                closing.Clear();
                 foreach (Turn turn in AllTurns())
                     if (turn.Epoch != null && turn.Epoch != epoch) Finish(turn, null, NpcError.Lost);
+                FailRequests(NpcError.RequestLost, sentOnly: true);
             }
             State = PeerState.Open;
+            minor = MinorOf(protocol);
             gaveUp = false;
             Tell(NoticeKind.Welcome, null, null, reader.Map(Field.Limits));
+            SendClosing();
             foreach (Conversation conversation in conversations) CatchUp(conversation);
+            SendRequests(true);
+        }
+
+        private long MinorOf(Value protocol)
+        {
+            bool told = protocol.Kind == ValueKind.List && protocol.AsList.Count > 1 && protocol.AsList[1].Kind == ValueKind.Integer;
+            return told ? Math.Min(protocol.AsList[1].AsInteger, commands.Minor) : 0;
         }
 
         /// <summary>Sends again what the server may not have: harmless if it has, since each is known by its id.</summary>
@@ -276,7 +297,7 @@ namespace Npcsdk
                 Turn turn = conversation.Turns[i];
                 if (i > 0 && turn.Epoch == null && conversation.Turns[0].IsCancelled) break; // it waits for that one's end
                 if (!turn.Accepted) Start(turn);
-                if (turn.IsCancelled) Outgoing.Add(commands.Cancel(conversation.Id, turn.Id));
+                if (turn.IsCancelled) SendCancel(turn);
                 Outgoing.AddRange(turn.Results);
             }
         }
@@ -300,6 +321,12 @@ namespace Npcsdk
                 Greet(now);
                 return;
             }
+            if (reader.Has(Field.Request))
+            {
+                Request request = FindRequest();
+                if (request != null) Answer(request, null, error);
+                return;
+            }
             Conversation conversation = Find();
             if (reader.Has(Field.Turn))
             {
@@ -307,6 +334,7 @@ namespace Npcsdk
                 if (turn != null) FinishAndRelease(turn, null, error);
                 return;
             }
+            if (OnClosed()) return; // the server did not have it: closed all the same
             if (conversation != null && error.Code == "conversation_lost")
             {
                 if (!conversation.IsOpened) return; // known already, and being opened again
@@ -337,6 +365,8 @@ namespace Npcsdk
             }
             foreach (Turn turn in AllTurns())
                 if (turn.Epoch != null) Finish(turn, null, error);
+            FailRequests(error, sentOnly: true);
+            closing.Clear();
             Tell(NoticeKind.Reset, null, null, error);
             if (State != PeerState.Open) return;
             greetingSince = now;
@@ -352,7 +382,8 @@ namespace Npcsdk
                 return;
             }
             // Anything else can pass: a restart, a place that becomes free, a world that its designer mends.
-            FailTurns(error);
+            FailAll(error);
+            closing.Clear();
             foreach (Conversation conversation in conversations)
             {
                 conversation.IsOpened = conversation.Asked = false;
@@ -368,6 +399,7 @@ namespace Npcsdk
         {
             foreach (Turn turn in AllTurns())
                 if (now - Math.Max(turn.Since, turn.Epoch != null ? heardAt : 0) > silence) Finish(turn, null, NpcError.Unreachable);
+            FailRequestsOlderThan(now - silence, NpcError.Unreachable);
             if (gaveUp) return;
             gaveUp = true;
             Tell(NoticeKind.Problem, null, null, NpcError.Unreachable);
@@ -375,7 +407,7 @@ namespace Npcsdk
 
         private void Over(NpcError error)
         {
-            FailTurns(error);
+            FailAll(error);
             State = PeerState.Over;
             Outgoing.Clear();
             Tell(NoticeKind.Goodbye, null, null, error);

@@ -6,12 +6,12 @@ namespace Npcsdk
     /// What a client sends, as bytes. Throws <see cref="NpcException"/>: <c>unencodable</c>, <c>too_large</c>,
     /// <c>bad_id</c>.
     /// </summary>
-    internal sealed class Commands
+    internal sealed partial class Commands
     {
         internal const int Major = 1;
 
         /// <summary>The minor version that is spoken.</summary>
-        internal int Minor = 0;
+        internal int Minor = 1;
 
         private readonly MsgpackWriter writer = new MsgpackWriter();
 
@@ -59,11 +59,16 @@ namespace Npcsdk
         internal byte[] React(string conversation, string turn, string happening, ValueMap state, long? seed) =>
             Turn("react", "happening", conversation, turn, happening, state, seed);
 
-        internal byte[] Cancel(string conversation, string turn)
+        /// <param name="actions">The turn's actions that the game was given; null: leaves them out.</param>
+        internal byte[] Cancel(string conversation, string turn, IReadOnlyList<string> actions)
         {
-            Begin("cancel", 2);
+            Begin("cancel", actions == null ? 2 : 3);
             Id("conversation", conversation);
             Id("turn", turn);
+            if (actions == null) return writer.Take();
+            writer.Text("actions");
+            writer.List(actions.Count);
+            for (int i = 0; i < actions.Count; i++) writer.Text(actions[i]);
             return writer.Take();
         }
 

@@ -80,6 +80,20 @@ namespace Npcsdk
             for (int i = Turns.Count - 1; i >= 0; i--) Turns[i].Cancel();
         }
 
+        /// <summary>The player walks up to the character: its first word comes sooner. Gives <c>computed</c> and <c>cached</c> tokens.</summary>
+        /// <exception cref="NpcException"><c>closed</c></exception>
+        public Request Prepare() => Client.Prepare(this);
+
+        /// <summary>What is so in the game now, without a line.</summary>
+        /// <exception cref="NpcException"><c>closed</c>, <c>unencodable</c>, <c>too_large</c></exception>
+        public Request SetState(ValueMap state) => Client.SetState(this, state);
+
+        /// <summary>
+        /// The beginnings of a line, for when the player pauses: the character may get ready for it. Not answered, and
+        /// passed over while there is no connection.
+        /// </summary>
+        public void Typing(string line) => Client.Typing(this, line);
+
         /// <summary>Ends the conversation. The npc's memory and the history stay.</summary>
         public void Close() => Client.Close(this);
 

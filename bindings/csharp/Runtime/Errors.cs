@@ -5,13 +5,15 @@ namespace Npcsdk
     /// <summary>What went wrong, in words for a person, and a code for a program.</summary>
     public sealed class NpcError
     {
-        public NpcError(string code, string message, string hint = "", string kind = "error", string text = "")
+        public NpcError(
+            string code, string message, string hint = "", string kind = "error", string text = "", long retryMilliseconds = 0)
         {
             Code = code;
             Message = message;
             Hint = hint;
             Kind = kind;
             Text = text;
+            RetryMilliseconds = retryMilliseconds;
         }
 
         /// <summary>Stable, for programs: <c>server_unreachable</c>, <c>turn_lost</c>, <c>npc_unknown</c> …</summary>
@@ -28,6 +30,9 @@ namespace Npcsdk
         /// <summary>What the character had said before its turn failed.</summary>
         public string Text { get; }
 
+        /// <summary>With the code <c>busy</c>: come back after so long. Otherwise 0.</summary>
+        public long RetryMilliseconds { get; }
+
         public override string ToString() => Hint.Length == 0 ? Message + " (" + Code + ")" : Message + " " + Hint + " (" + Code + ")";
 
         internal static readonly NpcError Unreachable = new NpcError(
@@ -41,6 +46,15 @@ namespace Npcsdk
             "The server was restarted and lost this turn.",
             "Say it again; what the character had remembered before is kept.",
             "bridge_error");
+
+        internal static readonly NpcError RequestLost = new NpcError(
+            "request_lost",
+            "The server was restarted; nobody knows whether this was carried out.",
+            "Ask again.",
+            "bridge_error");
+
+        internal static readonly NpcError NotSupported = new NpcError(
+            "not_supported", "The server speaks protocol 1.0, which has no requests.", "Update the server.", "bridge_error");
 
         internal static readonly NpcError Closed = new NpcError("closed", "The connection was closed.", "", "bridge_error");
     }

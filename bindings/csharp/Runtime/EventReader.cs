@@ -7,6 +7,7 @@ namespace Npcsdk
     internal enum EventKind : byte
     {
         Unknown, Welcome, Loading, Ready, Opened, Closed, Text, ActionStarted, Action, Refused, End, Error, Pong, Reset, Goodbye,
+        Done, Overheard,
     }
 
     /// <summary>The fields that an event can have.</summary>
@@ -14,7 +15,7 @@ namespace Npcsdk
     {
         Event, Conversation, Turn, Seq, Text, Offset, Id, Name, Arguments, Returns, Repaired, Code, Message, Hint, Kind, Answers,
         Raw, Reason, Tokens, Timings, Recalled, Dropped, Explanation, Epoch, Protocol, Sdk, Features, Limits, Stage, Progress,
-        World, Npcs, Npc, Player, History, Nonce,
+        World, Npcs, Npc, Player, History, Nonce, First, Request, Value, Content, RetryMs, Actions, Retracted,
     }
 
     /// <summary>
@@ -26,11 +27,13 @@ namespace Npcsdk
         private static readonly byte[][] FieldNames = Names(
             "event", "conversation", "turn", "seq", "text", "offset", "id", "name", "arguments", "returns", "repaired", "code",
             "message", "hint", "kind", "answers", "raw", "reason", "tokens", "timings", "recalled", "dropped", "explanation", "epoch",
-            "protocol", "sdk", "features", "limits", "stage", "progress", "world", "npcs", "npc", "player", "history", "nonce");
+            "protocol", "sdk", "features", "limits", "stage", "progress", "world", "npcs", "npc", "player", "history", "nonce",
+            "first", "request", "value", "content", "retry_ms",
+            "actions", "retracted");
 
         private static readonly byte[][] KindNames = Names(
             "", "welcome", "loading", "ready", "opened", "closed", "text", "action_started", "action", "refused", "end", "error",
-            "pong", "reset", "goodbye");
+            "pong", "reset", "goodbye", "done", "overheard");
 
         private readonly int[] places = new int[FieldNames.Length]; // 0: the field is missing
         private byte[] source = Array.Empty<byte>();
@@ -135,13 +138,25 @@ namespace Npcsdk
             return value.Kind == ValueKind.List ? value.AsList : new ValueList();
         }
 
+        private string[] Ids(Field field)
+        {
+            ValueList list = List(field);
+            var ids = new List<string>(list.Count);
+            for (int i = 0; i < list.Count; i++)
+                if (list[i].Kind == ValueKind.Text) ids.Add(list[i].AsText);
+            return ids.ToArray();
+        }
+
         internal NpcError Error(string kind) => new NpcError(
-            Text(Field.Code, "unknown"), Text(Field.Message, ""), Text(Field.Hint, ""), Text(Field.Kind, kind), Text(Field.Text, ""));
+            Text(Field.Code, "unknown"), Text(Field.Message, ""), Text(Field.Hint, ""), Text(Field.Kind, kind), Text(Field.Text, ""),
+            Math.Max(0, Natural(Field.RetryMs)));
 
         internal TurnEnd TurnEnd() => new TurnEnd
         {
             Reason = Text(Field.Reason, ""),
             Text = Text(Field.Text, ""),
+            Actions = Ids(Field.Actions),
+            Retracted = Ids(Field.Retracted),
             Tokens = Map(Field.Tokens),
             Timings = Map(Field.Timings),
             Recalled = List(Field.Recalled),
@@ -164,6 +179,15 @@ namespace Npcsdk
             Id = Text(Field.Id, ""),
             Name = Text(Field.Name, ""),
             Offset = Math.Max(0, Natural(Field.Offset)),
+        };
+
+        internal Overheard Overheard() => new Overheard
+        {
+            Npc = Text(Field.Npc, ""),
+            Player = Text(Field.Player, ""),
+            History = Text(Field.History, ""),
+            Turn = Text(Field.Turn, ""),
+            Content = Map(Field.Content),
         };
 
         internal LoadingInfo Loading()

@@ -106,6 +106,15 @@ namespace Npcsdk
 
         public string Text { get; internal set; } = "";
 
+        /// <summary>Ids of the actions that the game was given.</summary>
+        public IReadOnlyList<string> Actions { get; internal set; } = Array.Empty<string>();
+
+        /// <summary>
+        /// Ids of actions that the character had begun when the turn was cancelled, and that the game was not given: they
+        /// have not happened, and the character knows.
+        /// </summary>
+        public IReadOnlyList<string> Retracted { get; internal set; } = Array.Empty<string>();
+
         /// <summary><c>prompt</c>, <c>cached</c>, <c>computed</c>, <c>generated</c>.</summary>
         public ValueMap Tokens { get; internal set; } = new ValueMap();
 

@@ -13,7 +13,7 @@ namespace Npcsdk
     /// An exception that a callback throws comes out of <see cref="Poll"/>; what remains to be told is told by the next
     /// <see cref="Poll"/>.
     /// </remarks>
-    public sealed class NpcClient : IDisposable
+    public sealed partial class NpcClient : IDisposable
     {
         public const string Version = "0.1.0";
         public const string DefaultAddress = "tcp://127.0.0.1:5990";
@@ -316,6 +316,11 @@ namespace Npcsdk
                         waiting?.TrySetResult(World);
                     }
                     break;
+                case NoticeKind.Done:
+                    notice.Request.Complete(notice.Body as ValueMap, notice.Body as NpcError);
+                    notice.Request.Continue();
+                    break;
+                case NoticeKind.Overheard: OnOverheard?.Invoke((Overheard)notice.Body); break;
                 case NoticeKind.Problem: OnProblem?.Invoke((NpcError)notice.Body); break;
                 case NoticeKind.Reset:
                 case NoticeKind.Goodbye:

@@ -21,7 +21,7 @@ namespace Npcsdk.Tests
         internal string Address { get; }
 
         /// <summary>Takes the connection up to the welcome, and the conversation c1 up to its opening.</summary>
-        internal void Welcome(NpcClient client)
+        internal void Welcome(NpcClient client, int minor = 1)
         {
             client.Poll();
             while (!listener.Pending()) client.Poll();
@@ -37,7 +37,7 @@ namespace Npcsdk.Tests
             socket.Send(new byte[] { 4, 28, 5, (byte)'R', (byte)'E', (byte)'A', (byte)'D', (byte)'Y', 11 });
             socket.Send(System.Text.Encoding.ASCII.GetBytes("Socket-Type\0\0\0\u0006ROUTER"));
             while (socket.Available < 120) client.Poll(); // the greeting, READY and a hello
-            Send(new ValueMap { { "event", "welcome" }, { "epoch", "e1" } });
+            Send(new ValueMap { { "event", "welcome" }, { "epoch", "e1" }, { "protocol", new ValueList { 1, minor } } });
             Send(new ValueMap { { "event", "opened" }, { "conversation", "c1" }, { "npc", "mira" }, { "player", "player" }, { "history", "h1" } });
             double end = Clock.Now + 5;
             while (!client.IsConnected && Clock.Now < end) client.Poll();
@@ -58,6 +58,22 @@ namespace Npcsdk.Tests
         internal void Send(ValueMap message) => Send(Frame(message));
 
         internal void Send(byte[] frame) => socket.Send(frame);
+
+        /// <summary>Whether the client has sent this much, in whatever order.</summary>
+        internal bool Got(NpcClient client, params string[] words)
+        {
+            var all = new System.Text.StringBuilder();
+            var buffer = new byte[4096];
+            double end = Clock.Now + 5;
+            while (Clock.Now < end)
+            {
+                client.Poll();
+                if (socket.Available > 0) all.Append(System.Text.Encoding.ASCII.GetString(buffer, 0, socket.Receive(buffer)));
+                string got = all.ToString();
+                if (Array.TrueForAll(words, got.Contains)) return true;
+            }
+            return false;
+        }
 
         /// <summary>Throws away what the client sent.</summary>
         internal void Swallow()

@@ -66,6 +66,7 @@ namespace Npcsdk.Tests
             client.Handle("broken", call => throw new InvalidOperationException("a bug in the game"));
             client.OnReady += world => Out("ready", world.Name, world.Npcs.Count);
             client.OnProblem += error => Out("problem", error.Code);
+            client.OnOverheard += one => Out("overheard", one.Npc, one.Player, one.Kind, one.Content.Text("line"));
             client.OnServerLost += error => Out("lost", error.Code, client.IsOver);
             Tell(client);
             return client;
@@ -114,6 +115,17 @@ namespace Npcsdk.Tests
                     case "done": Calls[words[1]].Done(words[2]); break;
                     case "fail": Calls[words[1]].Fail(words[2]); break;
                     case "trouble": Out("trouble", client.ConnectionTrouble ?? ""); break;
+                    case "prepare": Ask(Conversations[int.Parse(words[1])].Prepare()); break;
+                    case "state": Ask(Conversations[int.Parse(words[1])].SetState(new ValueMap { { words[2], true } })); break;
+                    case "typing": Conversations[int.Parse(words[1])].Typing(words[2]); break;
+                    case "heard": Ask(Turns[words[1]].Heard(long.Parse(words[2]))); break;
+                    case "set": Ask(client.SetValues(words[1], new ValueMap { { words[2], 70 } })); break;
+                    case "remember": Ask(client.Remember(words[1], words[2])); break;
+                    case "save": Ask(client.Save(words[1])); break;
+                    case "load": Ask(client.Load(words[1])); break;
+                    case "slots": Ask(client.Slots()); break;
+                    case "metrics": Ask(client.Metrics()); break;
+                    case "subscribe": Ask(client.Subscribe(words[1], words[2] == "on")); break;
                     case "late":
                         Check.Throws("too_late", () => client.Register(new ActionDefinition("x", "y")), "late");
                         break;
@@ -138,6 +150,18 @@ namespace Npcsdk.Tests
             catch (NpcException error)
             {
                 Out("then", turn.Id, error.Code);
+            }
+        }
+
+        private static async void Ask(Request request)
+        {
+            try
+            {
+                Out("done", request.Kind, (Value)await request);
+            }
+            catch (NpcException error)
+            {
+                Out("refused request", request.Kind, error.Code);
             }
         }
 

@@ -12,7 +12,7 @@ namespace Npcsdk.Tests
         private static readonly string[] Kinds =
         {
             "text", "text", "text", "action", "action_started", "refused", "end", "error", "welcome", "welcome", "opened", "closed",
-            "ready", "loading", "reset", "pong", "goodbye", "newer",
+            "ready", "loading", "reset", "pong", "goodbye", "newer", "done", "done",
         };
 
         private static readonly string[] Codes =
@@ -33,11 +33,12 @@ namespace Npcsdk.Tests
             var conversations = new List<Conversation>();
             var running = new HashSet<Turn>();
             double now = 100;
+            var asked = new HashSet<Request>();
             int made = 0;
             for (int step = 0; step < 150; step++)
             {
                 now += random.Next(20) == 0 ? random.NextDouble() * 9 : random.NextDouble() * 0.1;
-                switch (random.Next(14))
+                switch (random.Next(15))
                 {
                     case 0: peer.TransportUp(now); break;
                     case 1: peer.TransportDown(now); break;
@@ -57,6 +58,14 @@ namespace Npcsdk.Tests
                         running.Add(turn);
                         peer.Begin(turn);
                         break;
+                    case 14:
+                        if (peer.State == PeerState.Over) break;
+                        Conversation of = conversations.Count > 0 && random.Next(2) == 0 ? conversations[random.Next(conversations.Count)] : null;
+                        string name = "r" + made++;
+                        var request = new Request(name, "metrics", of, peer.Commands.Metrics(name), now);
+                        asked.Add(request);
+                        peer.Ask(request);
+                        break;
                     case 6:
                         foreach (Turn one in new List<Turn>(running))
                             if (random.Next(3) == 0) peer.Cancel(one);
@@ -65,23 +74,24 @@ namespace Npcsdk.Tests
                         if (conversations.Count > 0 && random.Next(4) == 0) peer.Close(conversations[random.Next(conversations.Count)]);
                         break;
                     default:
-                        writer.Data(Message(random, conversations, running));
+                        writer.Data(Message(random, conversations, running, asked));
                         byte[] bytes = writer.Take();
                         peer.Receive(bytes, 0, bytes.Length, now);
                         break;
                 }
-                Look(peer, running);
+                Look(peer, running, asked);
                 if (random.Next(2) == 0) peer.Outgoing.Clear();
             }
             peer.Leave();
-            Look(peer, running);
+            Look(peer, running, asked);
             Check.Same(running.Count, 0, "turns that never ended");
+            Check.Same(asked.Count, 0, "requests without an answer");
         }
 
-        private static ValueMap Message(Random random, List<Conversation> conversations, HashSet<Turn> running)
+        private static ValueMap Message(Random random, List<Conversation> conversations, HashSet<Turn> running, HashSet<Request> asked)
         {
             string kind = Kinds[random.Next(Kinds.Length)];
-            var message = new ValueMap { { "event", kind }, { "epoch", "e" + random.Next(2) }, { "id", "a" }, { "name", "n" }, { "text", "x" } };
+            var message = new ValueMap { { "event", kind }, { "epoch", "e" + random.Next(2) }, { "protocol", new ValueList { 1, random.Next(8) == 0 ? 0 : 1 } }, { "id", "a" }, { "name", "n" }, { "text", "x" } };
             message["code"] = Codes[random.Next(Codes.Length)];
             Conversation conversation = conversations.Count > 0 ? conversations[random.Next(conversations.Count)] : null;
             if (conversation != null && random.Next(8) > 0)
@@ -92,13 +102,17 @@ namespace Npcsdk.Tests
             }
             var turns = new List<Turn>(running);
             if (turns.Count > 0 && random.Next(4) > 0) message["turn"] = turns[random.Next(turns.Count)].Id;
+            var requests = new List<Request>(asked);
+            if (requests.Count > 0 && (kind == "done" || random.Next(6) == 0))
+                message["request"] = System.Text.Encoding.ASCII.GetString(requests[random.Next(requests.Count)].IdBytes);
             return message;
         }
 
-        private static void Look(ClientPeer peer, HashSet<Turn> running)
+        private static void Look(ClientPeer peer, HashSet<Turn> running, HashSet<Request> asked)
         {
             foreach (Notice notice in peer.Notices)
             {
+                if (notice.Request != null) Check.That(asked.Remove(notice.Request), "a request is answered once");
                 if (notice.Turn == null) continue;
                 Check.That(running.Contains(notice.Turn), "nothing comes after a turn's end: " + notice.Kind);
                 if (notice.Kind == NoticeKind.End || notice.Kind == NoticeKind.Error) running.Remove(notice.Turn);

@@ -27,7 +27,7 @@ namespace Npcsdk.Tests
                 }
                 else newer++;
             }
-            Check.That(client >= 15 && server >= 21, "all messages of protocol 1.0 are there: " + client + ", " + server);
+            Check.That(client >= 29 && server >= 26, "all messages of protocol 1.1 are there: " + client + ", " + server);
             Console.WriteLine(client + " commands, " + server + " events, " + newer + " of a newer minor passed over");
         }
 
@@ -45,7 +45,7 @@ namespace Npcsdk.Tests
         private static bool Command(string name, ValueMap f, byte[] bytes)
         {
             var commands = new Commands();
-            string conversation = f.Text("conversation"), turn = f.Text("turn");
+            string conversation = f.Text("conversation"), turn = f.Text("turn"), request = f.Text("request");
             long? seed = f.ContainsKey("seed") ? f["seed"].AsInteger : (long?)null;
             byte[] made;
             switch (f.Text("command"))
@@ -62,10 +62,24 @@ namespace Npcsdk.Tests
                 case "close": made = commands.Close(conversation); break;
                 case "say": made = commands.Say(conversation, turn, f.Text("line"), f["state"].AsMap, seed); break;
                 case "react": made = commands.React(conversation, turn, f.Text("happening"), f["state"].AsMap, seed); break;
-                case "cancel": made = commands.Cancel(conversation, turn); break;
+                case "cancel": made = commands.Cancel(conversation, turn, Texts(f["actions"])); break;
                 case "result": made = commands.Result(conversation, turn, f.Text("action"), f.Text("status"), f["value"]); break;
                 case "ping": made = commands.Ping(f["nonce"].AsInteger); break;
                 case "goodbye": made = commands.Goodbye(); break;
+                case "heard": made = commands.Heard(request, conversation, turn, f["offset"].AsInteger); break;
+                case "prepare": made = commands.Prepare(request, conversation); break;
+                case "typing": made = commands.Typing(conversation, f.Text("line")); break;
+                case "state": made = commands.State(request, conversation, f["state"].AsMap); break;
+                case "set": made = commands.Set(request, f.Text("npc"), f.Text("player"), f["values"].AsMap); break;
+                case "remember":
+                    double? at = f.ContainsKey("at") ? f.Number("at") : (double?)null;
+                    made = commands.Remember(request, f.Text("npc"), f.Text("text"), f.Text("player"), f.Number("importance"), at);
+                    break;
+                case "save": made = commands.Save(request, f.Text("slot")); break;
+                case "load": made = commands.Load(request, f.Text("slot")); break;
+                case "slots": made = commands.Slots(request); break;
+                case "subscribe": made = commands.Subscribe(request, f.Text("npc"), f["on"].AsBool); break;
+                case "metrics": made = commands.Metrics(request); break;
                 default: return false;
             }
             if (Hex(made) != Hex(bytes) && made.Length != bytes.Length) return false; // a newer minor's further field
@@ -83,7 +97,7 @@ namespace Npcsdk.Tests
             Check.Same(Kind(reader.Kind), f.Text("event"), name + ": kind");
             foreach (Field field in (Field[])Enum.GetValues(typeof(Field)))
             {
-                string key = field.ToString().ToLowerInvariant();
+                string key = field == Field.RetryMs ? "retry_ms" : field.ToString().ToLowerInvariant();
                 Check.That(reader.Data(field).Equals(f[key]), name + ": " + key);
                 Check.Same(reader.Has(field), !f[key].IsNull, name + " has " + key);
                 if (f[key].Kind == ValueKind.Text)
@@ -112,6 +126,8 @@ namespace Npcsdk.Tests
                     TurnEnd end = reader.TurnEnd();
                     Check.Same(end.Reason, f.Text("reason"), name);
                     Check.Same(end.Text, f.Text("text"), name);
+                    Check.Same(string.Join(",", end.Actions), string.Join(",", Texts(f["actions"]) ?? new List<string>()), name);
+                    Check.Same(string.Join(",", end.Retracted), string.Join(",", Texts(f["retracted"]) ?? new List<string>()), name);
                     Check.That(((Value)end.Tokens).Equals(f["tokens"]) && ((Value)end.Timings).Equals(f["timings"]), name);
                     Check.That(((Value)end.Recalled).Equals(f["recalled"]) && ((Value)end.Dropped).Equals(f["dropped"]), name);
                     Check.That(((Value)end.Explanation).Equals(f["explanation"]), name);
@@ -132,12 +148,28 @@ namespace Npcsdk.Tests
                 case EventKind.Loading:
                     Check.Same(reader.Loading().Progress, f.ContainsKey("progress") ? f.Number("progress") : (double?)null, name);
                     break;
+                case EventKind.Overheard:
+                    Overheard heard = reader.Overheard();
+                    Check.Same(heard.Npc + heard.Player + heard.History + heard.Turn,
+                        f.Text("npc") + f.Text("player") + f.Text("history") + f.Text("turn"), name);
+                    Check.That(((Value)heard.Content).Equals(f["content"]), name);
+                    Check.Same(heard.Kind, f["content"].AsMap.Text("event"), name);
+                    break;
                 case EventKind.Error:
                     NpcError error = reader.Error("error");
                     Check.Same(error.Code + error.Message + error.Hint + error.Text,
                         f.Text("code") + f.Text("message") + f.Text("hint") + f.Text("text"), name);
+                    Check.Same(error.RetryMilliseconds, f.ContainsKey("retry_ms") ? f["retry_ms"].AsInteger : 0, name);
                     break;
             }
+        }
+
+        private static List<string> Texts(Value list)
+        {
+            if (list.IsNull) return null;
+            var texts = new List<string>();
+            foreach (Value one in list.AsList) texts.Add(one.AsText);
+            return texts;
         }
 
         private static string Kind(EventKind kind) =>

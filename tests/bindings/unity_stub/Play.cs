@@ -84,6 +84,20 @@ internal static class Play
         Until(() => failed != null, "a failure is told");
         Same(failed, "It broke.");
 
+        character.Prepare();
+        character.Typing("for-");
+        bridge.Save("autosave");
+        character.Say("for-ever");
+        Until(() => character.Text.Length > 20, "it speaks");
+        said = null;
+        character.Interrupt(7);
+        Until(() => said != null, "it is interrupted");
+        Same(character.IsSpeaking, false);
+        int warnings = Debug.Written.Count;
+        bridge.Load("nothing");
+        Until(() => Debug.Written.Count > warnings, "a request that fails is worth a warning");
+        Same(Debug.Written[warnings], "warning: npcsdk: There is no 'nothing'. Save first. (slot_unknown)");
+
         string history = character.History;
         character.enabled = false;
         character.enabled = true;
@@ -130,8 +144,8 @@ internal static class Play
         }
     }
 
-    private static void Same(string got, string wanted)
+    private static void Same<T>(T got, T wanted)
     {
-        if (got != wanted) throw new Exception("got <" + got + ">, wanted <" + wanted + ">");
+        if (!Equals(got, wanted)) throw new Exception("got <" + got + ">, wanted <" + wanted + ">");
     }
 }

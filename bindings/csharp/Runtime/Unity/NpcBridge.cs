@@ -150,6 +150,25 @@ namespace Npcsdk.Unity
             old?.Dispose(); // never waits
         }
 
+        /// <summary>Names this moment of the characters' memory, to go with a saved game. For an event of the menu's.</summary>
+        public void Save(string slot) => Watch(Client?.Save(slot));
+
+        /// <summary>Goes back to it: what came after it is not remembered.</summary>
+        public void Load(string slot) => Watch(Client?.Load(slot));
+
+        private async void Watch(Request request)
+        {
+            if (request == null) return;
+            try
+            {
+                await request;
+            }
+            catch (NpcException error)
+            {
+                if (error.Code != "closed") Problem(error.Error);
+            }
+        }
+
         private void Ready(WorldInfo world) => onReady.Invoke();
 
         private void Problem(NpcError error)

@@ -111,6 +111,44 @@ namespace Npcsdk.Unity
         /// <summary>Stops what the character says.</summary>
         public void Cancel() => conversation?.Cancel();
 
+        /// <summary>
+        /// Stops what the character says, of which the player has heard (or seen) only the first characters of
+        /// <see cref="Text"/>: it will remember to have said no more than that.
+        /// </summary>
+        public void Interrupt(int heardCharacters)
+        {
+            Turn turn = heard;
+            if (turn == null || conversation == null || turn.Conversation != conversation) return;
+            turn.Cancel();
+            long codePoints = 0;
+            for (int i = 0; i < heardCharacters && i < text.Length; i++)
+                if (!char.IsLowSurrogate(text[i])) codePoints++;
+            Watch(turn.Heard(codePoints));
+        }
+
+        /// <summary>The player walks up to the character: its first word comes sooner. For a trigger's event.</summary>
+        public void Prepare()
+        {
+            Conversation open = Open();
+            if (open != null) Watch(open.Prepare());
+        }
+
+        /// <summary>The beginnings of a line, when the player pauses: for a text field's event.</summary>
+        public void Typing(string line) => Open()?.Typing(line);
+
+        // What nobody waits for is worth a warning when it fails.
+        private async void Watch(Request request)
+        {
+            try
+            {
+                await request;
+            }
+            catch (NpcException error)
+            {
+                if (error.Code != "closed") Debug.LogWarning("npcsdk: " + npc + ": " + request.Kind + ": " + error.Message, this);
+            }
+        }
+
         private void OnDisable() => Close();
 
         private Conversation Open()
