@@ -1,4 +1,5 @@
 // The state machine without a socket: time is an argument, the server is what the test says.
+#include <npcsdk/json.hpp>
 #include <npcsdk/peer.hpp>
 #include <string>
 #include <vector>
@@ -226,6 +227,44 @@ static void cancel_and_go_on() {
     CHECK(b.sent().empty());
 }
 
+static void what_is_taken_back() {
+    Bench b;
+    b.connect();
+    const Id c = b.peer.open("mira", "player", "");
+    const Id t = b.peer.begin(c, false, "Hello", nullptr, -1, b.now);
+    const auto action = [&](std::uint64_t seq, const char* id) {
+        b.turn_event("action", c, t, seq).set("id", id).set("name", "fetch").key("arguments").begin_map().end(), b.give();
+    };
+    action(1, "a1");
+    b.peer.cancel(t);
+    const Span last = b.peer.outbox()[b.peer.outbox().size() - 1];
+    CHECK(to_json(Value::parse(last)["actions"]) == "[\"a1\"]");
+    action(2, "a2");
+    CHECK(b.heard() == "action fetch");  // what comes after the cancelling is not carried out
+    b.turn_event("end", c, t, 3).set("reason", "cancelled").key("actions").begin_list().value("a1").value("a2").end();
+    b.message.key("retracted").begin_list().value("a1").value("a3").end().end();
+    Event out;
+    CHECK(b.peer.receive(b.message.span(), b.now, out));
+    const End& end = std::get<End>(out);
+    CHECK(to_json(end.actions) == "[\"a1\"]" && to_json(end.retracted) == "[\"a3\", \"a2\"]");
+}
+
+static void closed_while_away() {
+    Bench b;
+    b.connect();
+    const Id c = b.peer.open("mira", "player", "");
+    b.opened(c);
+    b.peer.disconnected(b.now);
+    b.peer.close(c);
+    b.peer.connected(b.now);
+    b.sent();
+    b.heard();
+    b.welcome();
+    CHECK(b.sent() == "close");
+    b.event("error").set("code", "conversation_lost").set("message", "?").set("conversation", c).set("answers", "close"), b.give();
+    CHECK(b.heard() == "welcome");  // it is closed either way
+}
+
 static void silence() {
     Bench b;
     b.connect();
@@ -431,6 +470,8 @@ int main() {
     another_epoch();
     a_gap();
     cancel_and_go_on();
+    what_is_taken_back();
+    closed_while_away();
     silence();
     a_stranger_again();
     refusals();

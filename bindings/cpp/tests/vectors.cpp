@@ -90,7 +90,9 @@ static Data command(Value map) {
         begin.seed = map["seed"] ? map["seed"].as_integer() : -1;
         write(out, begin);
     } else if (kind == "cancel") {
-        write(out, Cancel{conversation, turn});
+        Texts actions;
+        for (const Value::Item item : map["actions"]) actions.add(item.value.as_text());
+        write(out, Cancel{conversation, turn, map["actions"] ? &actions : nullptr});
     } else if (kind == "result") {
         const Data value = copied(map["value"]);
         write(out, Result{conversation, turn, map["action"].as_text(), map["status"].as_text() == "failed", map["value"] ? &value : nullptr});
@@ -218,6 +220,8 @@ struct Shown {
     void operator()(const End& one) {
         place(one, "end");
         out.set("reason", one.reason).set("text", one.text);
+        set(out, "actions", one.actions);
+        set(out, "retracted", one.retracted);
         set(out, "tokens", one.tokens);
         set(out, "timings", one.timings);
         set(out, "recalled", one.recalled);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "msgpack.hpp"
 
@@ -11,6 +13,40 @@ namespace npcsdk {
 constexpr std::uint64_t protocol_major = 1;
 constexpr std::uint64_t protocol_minor = 1;
 constexpr std::string_view sdk_name = "npcsdk-cpp 0.1.0";
+
+/// Texts one behind the other, in memory that is used again.
+class Texts {
+public:
+    Texts() = default;
+    Texts(std::size_t count, std::size_t bytes) {
+        ends_.reserve(count);
+        text_.reserve(bytes);
+    }
+    void add(std::string_view text) {
+        text_.append(text);
+        ends_.push_back(text_.size());
+    }
+    std::size_t size() const { return ends_.size(); }
+    std::string_view operator[](std::size_t index) const {
+        const std::size_t begin = index ? ends_[index - 1] : 0;
+        return std::string_view(text_).substr(begin, ends_[index] - begin);
+    }
+    bool has(std::string_view text) const {
+        for (std::size_t index = 0; index < size(); ++index)
+            if ((*this)[index] == text) return true;
+        return false;
+    }
+
+private:
+    std::string text_;
+    std::vector<std::size_t> ends_;
+};
+
+inline void write(Data& out, const Texts& texts) {
+    out.begin_list();
+    for (std::size_t index = 0; index < texts.size(); ++index) out.value(texts[index]);
+    out.end();
+}
 
 // Commands: client to server. Empty text means that an optional field is left out.
 
@@ -51,6 +87,7 @@ struct Begin {
 struct Cancel {
     std::string_view conversation;
     std::string_view turn;
+    const Texts* actions = nullptr;  ///< of the turn's, those that the game was given; null: left out
 };
 
 struct Result {
@@ -102,7 +139,9 @@ inline void write(Data& out, const Begin& begin) {
 }
 
 inline void write(Data& out, const Cancel& cancel) {
-    out.begin_map().set("command", "cancel").set("conversation", cancel.conversation).set("turn", cancel.turn).end();
+    out.begin_map().set("command", "cancel").set("conversation", cancel.conversation).set("turn", cancel.turn);
+    if (cancel.actions) write(out.key("actions"), *cancel.actions);
+    out.end();
 }
 
 inline void write(Data& out, const Result& result) {

@@ -102,10 +102,12 @@ struct Refused : Place {
     std::uint64_t offset = 0;
 };
 
-/// The turn is over. For tools: `tokens`, `timings` and `explanation` are maps, `recalled` and `dropped` lists of maps.
+/// The turn is over. `actions` and `retracted` are lists of ids: what the game was given, and what the character had begun
+/// when the turn was cancelled and the game was not given: it has not happened. For tools: `tokens`, `timings` and `explanation` are maps, `recalled` and `dropped` lists of maps.
 struct End : Place {
     std::string_view reason;  ///< stop, length, cancelled, rounds
     std::string_view text;    ///< all that was said
+    Value actions, retracted;
     Value tokens, timings, recalled, dropped, explanation;
 };
 
@@ -277,6 +279,7 @@ inline bool read(Value map, Refused& out) {
 inline bool read(Value map, End& out) {
     Fields fields(map);
     fields.place(out).text("reason", out.reason).maybe_text("text", out.text);
+    fields.maybe("actions", Value::Kind::list, out.actions).maybe("retracted", Value::Kind::list, out.retracted);
     fields.maybe("tokens", Value::Kind::map, out.tokens).maybe("timings", Value::Kind::map, out.timings);
     fields.maybe("recalled", Value::Kind::list, out.recalled).maybe("dropped", Value::Kind::list, out.dropped);
     return fields.maybe("explanation", Value::Kind::map, out.explanation).ok();

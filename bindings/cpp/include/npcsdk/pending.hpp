@@ -67,6 +67,8 @@ struct Turn {
     std::uint32_t life = 0;  // of the server in which it was sent; 0: not sent yet
     bool accepted = false;   // an event of it has arrived
     bool cancelled = false;
+    Texts given{8, 64};  // ids of the actions that the game was given; room, so that an action takes no memory
+    Texts late;          // and of those that came after it had cancelled
     Outbox results;
 };
 
