@@ -25,7 +25,74 @@ def test_the_hand_written_exchanges_follow_their_format() -> None:
     import corpus
 
     assert corpus.problems() == []
-    assert len(corpus.book()) >= 1500
+    assert len(corpus.book()) >= 2300
+    assert len(corpus.cast()) >= 80
+
+
+def test_the_hand_written_lore_and_tools_follow_their_formats() -> None:
+    import lore
+    import toolbook
+
+    passages, problems = lore.read()
+    assert problems == []
+    assert len(passages) >= 600
+    tools, problems = toolbook.read()
+    assert problems == []
+    assert len(tools) >= 500
+
+
+def test_a_request_means_arguments_that_its_tool_takes_and_its_words_say() -> None:
+    import toolbox
+    from lexicon import Lexicon
+
+    jsonschema: Any = pytest.importorskip("jsonschema")
+    rng = random.Random(3)
+    for deed in [*toolbox.WRITTEN, *toolbox.SHORT]:
+        lex = Lexicon(rng)
+        tool = toolbox.invent(lex, deed)
+        implied = {value for line in deed.lines for value in line.implied.values()}
+        for _ in range(4):
+            asked = toolbox.request(lex, tool, [])
+            assert "{" not in asked.line
+            jsonschema.validate(asked.arguments, tool.schema["parameters"])
+            for value in asked.arguments.values():
+                if isinstance(value, str) and value not in implied:
+                    assert value.split()[-1].lower() in asked.line.lower()
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "= One. | Two.\n3 what",
+        "One.\n1 what",
+        "= One.\n? what",
+        "= One {of.\n1 what",
+    ],
+)
+def test_broken_lore_is_refused(block: str) -> None:
+    import lore
+
+    with pytest.raises(lore.LoreError):
+        lore.parse(block)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["n: n: how many", "- some"],
+        ["n: n: how many", "- {n} and {m}"],
+        ["n: n: how many", "- {n} => n=2"],
+        ["n: n: how many", "- some => n=few"],
+        ["k: a/b: which", "- some => k=c"],
+        ["k: zzz: which", "- {k}"],
+        ["k: i: which"],
+    ],
+)
+def test_a_broken_tool_is_refused(lines: list[str]) -> None:
+    import toolbook
+
+    with pytest.raises(ValueError):
+        toolbook.parse("\n".join(["@ do_it", "Do it.", *lines]))
 
 
 def test_every_kind_of_conversation_is_rendered_as_the_official_template_does() -> None:
@@ -115,23 +182,6 @@ def test_training_and_evaluation_share_no_invented_name() -> None:
     seen = {Lexicon(random.Random(i)).invented() for i in range(3000)}
     held = {Lexicon(random.Random(i), held_out=True).invented() for i in range(3000)}
     assert not seen & held
-
-
-def test_a_request_means_the_arguments_its_tool_declares() -> None:
-    import toolbox
-    from lexicon import Lexicon
-
-    jsonschema: Any = pytest.importorskip("jsonschema")
-    rng = random.Random(8)
-    for _ in range(400):
-        lex = Lexicon(rng)
-        tool = toolbox.invent(lex)
-        request = toolbox.request(lex, tool, [])
-        jsonschema.validate(request.arguments, tool.schema["parameters"])
-        for value in request.arguments.values():
-            if isinstance(value, str):
-                heads = value.split()[-1].lower()
-                assert heads in request.line.lower()
 
 
 def test_the_network_is_the_nemotron_of_transformers() -> None:
