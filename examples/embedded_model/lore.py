@@ -15,9 +15,14 @@ from pathlib import Path
 
 import facts as F
 from lexicon import Lexicon
+from phrases import content
 
 FOLDER = Path(__file__).parent / "lore"
-LEANS = re.compile(r"(it|its|he|she|they|his|her|their|this|that|those|these|there|then|so|but|and)\b", re.I)
+LEANS = re.compile(
+    r"(it|its|he|she|they|his|her|their|this|that|those|these|there|then|so|but|and|since|after|mine|ours|most|some|one"
+    r"|two|another|by|either|both|each|nobody|no one|as|anyone|everyone|only|neither|which|who)\b",
+    re.I,
+)
 """How a sentence begins that means nothing without the one before."""
 
 
@@ -92,7 +97,10 @@ def fact(lex: Lexicon) -> F.Fact:
         if lore.asked[k] and (k == 0 or not LEANS.match(lore.sentences[k])):
             f = F.Filler(lex)
             text = F.upper(f.fill(lore.sentences[k]))
-            return F.Fact(text, [f.fill(q) for q in lore.asked[k]], [text], "", -1)
+            # Among other facts a line has to say what it is about.
+            pointed = [q for q in (f.fill(q) for q in lore.asked[k]) if content(q) & content(text)]
+            if pointed:
+                return F.Fact(text, pointed, [text], "", -1)
 
 
 if __name__ == "__main__":

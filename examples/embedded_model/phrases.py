@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -20,3 +21,9 @@ def _table() -> dict[str, list[str]]:
 def words(name: str) -> list[str]:
     """The entries of a list, in the file's order (an entry that stands twice is drawn twice as often)."""
     return _table()[name]
+
+
+def content(text: str) -> set[str]:
+    """The words of a text that carry its matter; a slot counts as a word."""
+    common = set(words("FUNCTION_WORDS"))
+    return {w for w in re.findall(r"\{\w+\}|[a-z0-9]+", text.lower()) if w not in common and len(w) > 2}

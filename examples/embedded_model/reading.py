@@ -16,7 +16,7 @@ import corpus
 import facts as F
 import lore
 from lexicon import PROFESSION, Lexicon
-from phrases import words
+from phrases import content
 from skills import Talk, contexts_for, dress
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z{\"])")
@@ -33,12 +33,6 @@ class Reading:
     passage: str
     lines: tuple[str, ...]
     sentence: str
-
-
-def content(text: str) -> set[str]:
-    """The words of a text that carry its matter; a slot counts as a word."""
-    common = set(words("FUNCTION_WORDS"))
-    return {w for w in re.findall(r"\{\w+\}|[a-z0-9]+", text.lower()) if w not in common and len(w) > 2}
 
 
 @cache
