@@ -30,7 +30,8 @@ april may june july august september october november december easter christmas 
 dr captain academy admiral auntie blue bright canal candles caravan countess crew crow dead duchess
 empress flat gang gate golden goodnight grand grandfather hill hotel mule new notch old one-ear overpass
 professor pudding queen ridge rock room saint seal shelf sister sleeves spring station tin veiled wells
-wet whispers yard york
+wet whispers yard york antarctic candlemas causeway cricket dolly dragonfly dutch gala monks mrs. palms pendulum
+reservoir santa tarpaulin tuck
 """
 ORDINARY = frozenset(_ORDINARY.split())
 """English words, which may be part of a name; the whole name is looked for all the same."""

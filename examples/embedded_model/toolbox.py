@@ -119,6 +119,7 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
         options = [
             k for k in p.keys + (RENAMES.get(p.kind, []) if rng.random() < 0.3 else []) if k not in keys
         ]
+        options = options or [f"{p.keys[0]}_{len(keys) + 1}"]
         key = options[0] if rng.random() < 0.4 else rng.choice(options)
         spec: dict[str, object] = {
             "type": "integer"
