@@ -4,9 +4,10 @@ bookkeeping."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["SessionPool"]
+__all__ = ["SessionPool", "common_prefix"]
 
 State = TypeVar("State")
 
@@ -107,3 +108,21 @@ class SessionPool(Generic[State]):
     def _start(self, session: str, size: int) -> None:
         self._taken_bytes += size
         self._taken[session] = self._taken.get(session, 0) + 1
+
+
+def common_prefix(cached: Sequence[int], prompt: Sequence[int]) -> int:
+    """How many tokens of ``prompt`` need not be computed: at least one always is, for its logits."""
+    limit = min(len(cached), len(prompt) - 1)
+    if limit <= 0:
+        return 0
+    a, b = cached[:limit], prompt[:limit]
+    if a == b:
+        return limit
+    low, high = 0, limit  # The prefix of length `low` is equal, that of length `high` is not.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

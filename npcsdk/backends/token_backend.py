@@ -30,7 +30,7 @@ from npcsdk.backends.base import (
 from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.fair_lock import FairLock
 from npcsdk.backends.guidance import Guidance
-from npcsdk.backends.pool import SessionPool
+from npcsdk.backends.pool import SessionPool, common_prefix
 from npcsdk.backends.sampler import Logits, Sampler
 from npcsdk.backends.text_stream import TextStream
 from npcsdk.errors import BackendError, NpcError, PromptTooLong
@@ -289,7 +289,8 @@ class TokenBackend(Backend):
         """Control tokens that this reply may not hold: all but its ends and its constraint's markers."""
         allowed = set(ends)
         if request.constraint is not None and request.constraint.tools:
-            for text in (request.constraint.opening, request.constraint.closing):
+            held = request.constraint
+            for text in (held.opening, held.closing, held.after_name):
                 number = self._encoding.token_id(text)
                 if number is not None:
                     allowed.add(number)
@@ -359,21 +360,3 @@ class TokenBackend(Backend):
                 dropped = self._pool.put(name, session, self._cache_bytes)
             self._pool_changed.notify_all()
         del dropped
-
-
-def common_prefix(cached: Sequence[int], prompt: Sequence[int]) -> int:
-    """How many tokens of ``prompt`` need not be computed: at least one always is, for its logits."""
-    limit = min(len(cached), len(prompt) - 1)
-    if limit <= 0:
-        return 0
-    a, b = cached[:limit], prompt[:limit]
-    if a == b:
-        return limit
-    low, high = 0, limit  # The prefix of length `low` is equal, that of length `high` is not.
-    while high - low > 1:
-        middle = (low + high) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
