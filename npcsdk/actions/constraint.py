@@ -65,6 +65,7 @@ class Offer:
             arguments_key=tool_format.arguments_key,
             listed=tool_format.listed,
             bare=tool_format.bare,
+            after_name=tool_format.after_name[-1] if tool_format.after_name else "",
         )
 
     def without(self, name: str, reason: str) -> Offer:

@@ -40,7 +40,8 @@ def repair_body(body: str, tool_format: ToolFormat, *, ended: bool = False) -> l
     Raises:
         MalformedCall: it is not clear what was meant.
     """
-    value = _Reader(body, ended).read()
+    name, text = tool_format.named(body)
+    value = tool_format.with_name(name, _Reader(text, ended).read())
     items = cast("list[Any]", value) if isinstance(value, list) else [value]
     # Through the strict reader again: whatever it refuses (greater numbers, repeated keys) stays refused.
     return list(tool_format.read_calls(read_json(compact_json([_straightened(item) for item in items]))))

@@ -12,6 +12,7 @@ speech, and a call inside a sentence leaves the white space of one side only.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -64,6 +65,7 @@ _STRUCTURE: Final = r'\\.|\\\Z|["{}\[\]%s]'
 _BARE: Final = re.compile(r"\{\s{0,4}[\"']")
 _PERHAPS_BARE: Final = re.compile(r"\{\s{0,4}\Z")
 _NAME: Final = re.compile(r'\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"([^"\\]{1,64})"\Z')
+_OUTSIDE: Final = re.compile(r"\s*([A-Za-z_][\w.\-]{0,63})\s*\Z")
 _NAME_WITHIN: Final = 4
 """A name is looked for at the end of this many strings of a call's own level."""
 _TEXT: Final = 0  # speech, watching for a marker
@@ -77,16 +79,22 @@ class CallStream:
     Args:
         opening, closing: the dialect's markers; ``closing`` may be "": then a call ends with its body.
         bare: whether an output that begins with an object is a call though no marker opens it.
+        after_name: markers that may stand after a call's name, where that stands before the object.
     """
 
-    def __init__(self, opening: str, closing: str, *, bare: bool = False) -> None:
+    def __init__(
+        self, opening: str, closing: str, *, bare: bool = False, after_name: Sequence[str] = ()
+    ) -> None:
         self._opening = opening
         self._closing = closing
         self._bare = bare  # until something else than white space has come
         self._state = _TEXT
-        self._markers = re.compile("|".join(re.escape(marker) for marker in (opening, closing) if marker))
-        self._structure = re.compile(_STRUCTURE % re.escape(opening[:1] + closing[:1]), re.DOTALL)
-        self._begins = "".join({opening[:1], closing[:1]})  # the characters that a marker can begin with
+        self._after_name = tuple(after_name)
+        self._known = tuple(marker for marker in (opening, closing, *after_name) if marker)
+        self._markers = re.compile("|".join(map(re.escape, self._known)))
+        begins = "".join({marker[0] for marker in self._known})
+        self._structure = re.compile(_STRUCTURE % re.escape(begins), re.DOTALL)
+        self._begins = begins  # the characters that a marker can begin with
         self._pending = ""  # the text being looked at; what stands before _at has been decided on
         self._at: int = 0
         self._base = 0  # raw position of the beginning of _pending
@@ -159,16 +167,14 @@ class CallStream:
                 return True
         marker = self._markers.search(pending, at)
         if marker is None:
-            sure = len(pending) - max(
-                _overlap(pending, at, self._opening), _overlap(pending, at, self._closing)
-            )
+            sure = len(pending) - max(_overlap(pending, at, known) for known in self._known)
             self._speak(pending[at:sure], parts)
             self._at = sure
             return False
         self._speak(pending[at : marker.start()], parts)
         self._at = marker.end()
         self._called = True
-        if marker[0] == self._opening:  # a closing marker that nothing opened is just left out
+        if marker[0] == self._opening:  # another marker, which nothing opened, is just left out
             self._open_body(marker.start())
         return True
 
@@ -204,7 +210,11 @@ class CallStream:
                 if marker is None:
                     self._keep_body(index)
                     return False  # perhaps a marker: wait for more
-                if marker == self._opening:  # once more: what stands before it is no call
+                if marker in self._after_name:
+                    self._keep_body(index)
+                    self._named_outside(parts)
+                    self._keep_body(index + len(marker))
+                elif marker == self._opening:  # once more: what stands before it is no call
                     self._keep_body(index)
                     if "".join(self._body).strip():
                         self._call_over(index, parts)
@@ -216,7 +226,7 @@ class CallStream:
                 return True
             elif character in "{[":
                 if self._depth <= self._listed:
-                    self._opened(character, index)
+                    self._opened(character, index, parts)
                 self._depth += 1
             elif character in "}]":
                 if self._depth > 2:  # too deep inside to end a call
@@ -229,14 +239,28 @@ class CallStream:
     def _marker_at(self, index: int) -> str | None:
         """The marker that begins there, "" for none, None when that cannot be told yet."""
         perhaps = False
-        for marker in (self._closing, "" if self._depth else self._opening):
-            if marker and self._pending.startswith(marker, index):
+        for marker in self._known:
+            if self._depth and marker != self._closing:
+                continue
+            if self._pending.startswith(marker, index):
                 return marker
-            perhaps |= marker.startswith(self._pending[index : index + len(marker)]) and bool(marker)
+            perhaps |= marker.startswith(self._pending[index : index + len(marker)])
         return None if perhaps else ""
 
-    def _opened(self, character: str, index: int) -> None:
+    def _named_outside(self, parts: list[Part]) -> None:
+        """The name that stands before the object is complete."""
+        if self._strings >= _NAME_WITHIN:
+            return
+        self._strings = _NAME_WITHIN
+        found = _OUTSIDE.match("".join(self._body))
+        if found is not None:
+            parts.append(CallName(found[1], self._start))
+
+    def _opened(self, character: str, index: int, parts: list[Part]) -> None:
         """A brace or bracket opens inside a body: perhaps a list of calls, or the next call of one."""
+        if self._after_name and not self._depth and character == "{":
+            self._keep_body(index)
+            self._named_outside(parts)
         if self._depth == 0 and character == "[":
             self._keep_body(index)
             self._listed = not "".join(self._body).strip()

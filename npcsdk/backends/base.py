@@ -101,7 +101,8 @@ class Constraint:
 
     ``closing`` may be "": then a call ends with its object, and text after it cannot begin another object.
     Dialects differ further in ``arguments_key``; in ``listed``, one list of calls where others have one call; and
-    in ``bare``: a reply may begin with a call without its marker, and with an object in no other case.
+    in ``bare``: a reply may begin with a call without its marker, and with an object in no other case. With
+    ``after_name`` a call is NAME, this marker, ARGUMENTS.
     """
 
     opening: str
@@ -111,6 +112,7 @@ class Constraint:
     arguments_key: str = "arguments"
     listed: bool = False
     bare: bool = False
+    after_name: str = ""
 
 
 class CancelFlag:

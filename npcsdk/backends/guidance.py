@@ -165,7 +165,8 @@ def grammar(constraint: Constraint, token_id: Any = None) -> str:
     # Where nothing closes a call, text after it must not look like one more.
     after = free + ("" if constraint.closing else r" & ~/\s*[{,;](.|\n)*/")
     opening = marker(constraint.opening)
-    body = "GAP object" + (f" GAP {marker(constraint.closing)}" if constraint.closing else "")
+    gap = "" if constraint.after_name else "GAP "
+    body = gap + "object" + (f" GAP {marker(constraint.closing)}" if constraint.closing else "")
     begun = f"(before {body} | object)" if constraint.bare else f"before {body}"
     more = 0 if constraint.listed else constraint.max_calls - 1
     again = f" (between {body}){{0,{more}}}" if more else ""
@@ -174,8 +175,11 @@ def grammar(constraint: Constraint, token_id: Any = None) -> str:
         r"GAP: /[ \n]?/",
         f"TEXT: {first}",
         f"NEXT: {after}",
-        f"object: %json {json.dumps(_calls_schema(constraint), ensure_ascii=False)}",
     ]
+    if constraint.after_name:
+        lines += _named_calls(constraint, marker(constraint.after_name))
+    else:
+        lines.append(f"object: %json {json.dumps(_calls_schema(constraint), ensure_ascii=False)}")
     # A marker of text ends the same lexeme that the text before it began; one that is a token stands alone.
     for rule, text in (("before", "TEXT"), ("between", "NEXT")):
         if opening.startswith("<["):
@@ -183,6 +187,22 @@ def grammar(constraint: Constraint, token_id: Any = None) -> str:
         else:
             lines += [f"{rule}: {rule.upper()}", f"{rule.upper()}: {text} {opening}"]
     return "\n".join(lines) + "\n"
+
+
+def _named_calls(constraint: Constraint, after_name: str) -> list[str]:
+    """Rules for calls whose names stand before their arguments."""
+    calls = [
+        f"{json.dumps(name)} {after_name} arguments_{number}"
+        for number, (name, _) in enumerate(constraint.tools)
+    ]
+    lines = [f"object: {' | '.join(calls)}"]
+    for number, (_, schema) in enumerate(constraint.tools):
+        shared = _Definitions()
+        arguments = {"type": "object", **shared.moved(schema), "x-guidance": _JSON_STYLE}
+        if shared.all:
+            arguments["$defs"] = shared.all
+        lines.append(f"arguments_{number}: %json {json.dumps(arguments, ensure_ascii=False)}")
+    return lines
 
 
 def _calls_schema(constraint: Constraint) -> dict[str, Any]:

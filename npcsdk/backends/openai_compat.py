@@ -182,9 +182,7 @@ class ServerBackend(Backend):
             }
         prompt = request.prompt
         if self._raw:
-            body["prompt"] = raw_text(
-                prompt, keep=(self._format.opening, self._format.closing), bos=self._bos
-            )
+            body["prompt"] = raw_text(prompt, keep=self._format.markers, bos=self._bos)
             # So that stops which are control tokens are seen as text, by the server and by us.
             if self._server == "vllm":
                 body |= {"skip_special_tokens": False, "add_special_tokens": False}

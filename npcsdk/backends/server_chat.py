@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from npcsdk.actions.formats import MalformedCall, ToolFormat
-from npcsdk.actions.stream import CallPart, CallStream, Speech
+from npcsdk.actions.stream import CallPart, Speech
 from npcsdk.backends.base import Message, Prompt
 from npcsdk.errors import BackendError
 
@@ -91,7 +91,7 @@ def chat_messages(
     An answer belongs to the latest calls that have none; calls that a game does not answer are "done", because
     servers insist on an answer to each. Without it the calls stay text, and answers are the user's messages.
     """
-    keep = (tool_format.opening, tool_format.closing)
+    keep = tool_format.markers
     given: list[dict[str, Any]] = []
     made = 0
     for at, message in enumerate(messages):
@@ -282,7 +282,7 @@ def _defused(text: str, markers: Collection[str], keep: Collection[str]) -> str:
 
 def _calls(text: str, tool_format: ToolFormat, made: int) -> tuple[str, list[dict[str, Any]]]:
     """What was said in ``text``, and its calls in the interface's form, numbered from ``made``."""
-    stream = CallStream(tool_format.opening, tool_format.closing, bare=tool_format.bare)
+    stream = tool_format.stream()
     speech: list[str] = []
     calls: list[dict[str, Any]] = []
     for part in (*stream.feed(text), *stream.finish()):

@@ -81,7 +81,7 @@ def _items(
 
 def _speech(raw: str, start: int, end: int, tool_format: ToolFormat) -> Iterator[tuple[int, int]]:
     """The range without stray markers, and without what may have been the beginning of one."""
-    markers = [marker for marker in (tool_format.opening, tool_format.closing) if marker]
+    markers = tool_format.markers
     if end == len(raw):
         end -= max(
             (n for marker in markers for n in range(1, len(marker)) if raw.endswith(marker[:n], start)),

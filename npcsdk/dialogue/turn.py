@@ -242,8 +242,7 @@ class TurnMachine:
 
     def _new_round(self) -> _Round:
         self._space_due = False
-        tool_format = self._format
-        return _Round(CallStream(tool_format.opening, tool_format.closing, bare=tool_format.bare))
+        return _Round(self._format.stream())
 
     def _events(self, parts: Iterable[Part]) -> list[Event]:
         events: list[Event] = []

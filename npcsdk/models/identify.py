@@ -34,6 +34,7 @@ _DIALECTS = (
     ("<tool_call>", "hermes"),
     ("<|python_tag|>", "llama3"),
     ("ipython", "llama3"),
+    ("[ARGS]", "mistral_args"),
     ("[TOOL_CALLS]", "mistral"),
 )
 

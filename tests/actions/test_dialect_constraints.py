@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 
 from npcsdk.actions.constraint import make_offer
 from npcsdk.actions.formats import ToolFormat, load_format
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.actions.stream import CallPart, CallStream, Speech, Unclosed
-from npcsdk.backends.base import Constraint, Sampling
+from npcsdk.actions.stream import CallPart, Speech, Unclosed
+from npcsdk.backends.base import Constraint, Piece, Request, Sampling
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.guidance import Guidance
-from npcsdk.backends.sampler import Sampler
-from tests.backends.toy import END, byte_level
+from npcsdk.backends.sampler import Logits, Sampler
+from tests.backends.toy import END, byte_level, prompt, toy_backend
 
-FORMATS = [load_format(name) for name in ("gemma", "hermes", "llama3", "mistral", "nemotron")]
+FORMATS = [load_format(name) for name in ("gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron")]
 NAMES = [one.name for one in FORMATS]
 OFFER = make_offer(
     [
@@ -56,12 +57,12 @@ OFFER = make_offer(
 )
 
 
-def marked_tokenizer(tool_format: ToolFormat) -> TextEncoding:
+def marked_tokenizer(tool_format: ToolFormat) -> Tokenizer:
     """A tokenizer that has the dialect's markers as control tokens, as Llama's and Mistral's do."""
     tokenizer = byte_level()
-    markers = [text for text in (tool_format.opening, tool_format.closing) if text]
-    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in markers])
-    return TextEncoding(tokenizer)
+    markers = [AddedToken(text, special=True, normalized=False) for text in tool_format.markers]
+    tokenizer.add_special_tokens(markers)
+    return tokenizer
 
 
 PLAIN = TextEncoding(byte_level())
@@ -93,14 +94,14 @@ def reply(guidance: Guidance, encoding: TextEncoding, constraint: Constraint, se
 @pytest.mark.parametrize("name", NAMES)
 def test_random_models(name: str, special: bool) -> None:
     tool_format = load_format(name)
-    encoding = marked_tokenizer(tool_format) if special else PLAIN
+    encoding = TextEncoding(marked_tokenizer(tool_format)) if special else PLAIN
     guidance = Guidance(encoding, stop=END) if special else GUIDANCE
     constraint = OFFER.constraint(tool_format, 2)
     made = 0
     for seed in range(24):
         bare = tool_format.bare and seed % 2
         said = reply(guidance, encoding, constraint, seed, '{"name": "' if bare else tool_format.opening)
-        stream = CallStream(tool_format.opening, tool_format.closing, bare=tool_format.bare)
+        stream = tool_format.stream()
         calls = 0
         for part in [*stream.feed(said), *stream.finish()]:
             if isinstance(part, CallPart):
@@ -115,6 +116,33 @@ def test_random_models(name: str, special: bool) -> None:
         assert calls <= 2
         made += calls
     assert made >= 8, "a test that makes no calls proves nothing"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backend_lets_the_markers_out_that_are_control_tokens(name: str) -> None:
+    """All control tokens are banned from replies but these: a call that was opened can be finished."""
+    tool_format = load_format(name)
+    tokenizer = marked_tokenizer(tool_format)
+    opening = tokenizer.token_to_id(tool_format.opening)
+    backend, runtime = toy_backend(tokenizer=tokenizer)
+    wanted = runtime.logits
+    length = len(backend._encoding.encode(prompt("Hi")))
+
+    def opens_a_call(tokens: Sequence[int]) -> Logits:
+        logits = wanted(tokens)
+        logits[opening] = 50.0 if len(tokens) == length else logits[opening]
+        return logits
+
+    runtime.logits = opens_a_call  # type: ignore[method-assign]
+    request = Request(
+        prompt=prompt("Hi"),
+        sampling=Sampling(seed=3, max_tokens=200),
+        constraint=make_offer([ActionDefinition(name="wave")], {}).constraint(tool_format, 1),
+    )
+    said = "".join(piece.text for piece in backend.generate(request) if isinstance(piece, Piece))
+    stream = tool_format.stream()
+    parts = [part for part in [*stream.feed(said), *stream.finish()] if isinstance(part, CallPart)]
+    assert [call.name for part in parts for call in tool_format.parse_calls(part.body)] == ["wave"], said
 
 
 def legal(text: str, constraint: Constraint) -> bool:
@@ -166,6 +194,12 @@ def test_what_a_dialect_writes_is_legal_in_its_constraint(name: str) -> None:
         ("mistral", "[TOOL_CALLS] []", False),
         ("mistral", '[TOOL_CALLS] [{"name": "wave", "arguments": {}}', False),
         ("mistral", "[TOOL] I know [TOOL_CALL]", True),
+        ("mistral_args", "[TOOL_CALLS]wave[ARGS]{}[TOOL_CALLS]wave[ARGS]{} So.", True),
+        ("mistral_args", "[TOOL_CALLS]wave[ARGS]{}" * 3, False),
+        ("mistral_args", "[TOOL_CALLS]wave{}", False),
+        ("mistral_args", "[TOOL_CALLS]wave[ARGS]", False),
+        ("mistral_args", '[TOOL_CALLS]wave[ARGS]{"gate": "Tür"}', False),
+        ("mistral_args", '[TOOL_CALLS] [{"name": "wave", "arguments": {}}]', False),
     ],
 )
 def test_what_is_legal(name: str, text: str, is_legal: bool) -> None:

@@ -24,7 +24,7 @@ from npcsdk.events import Action, ActionStarted, Event, Refused, Text
 from npcsdk.prompt.untrusted import neutralise
 
 CORPUS = Path(__file__).parent / "corpus"
-DIALECTS = ("gemma", "hermes", "llama3", "mistral", "nemotron")
+DIALECTS = ("gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron")
 OFFER = make_offer(
     [
         ActionDefinition(

@@ -193,7 +193,7 @@ def test_in_parallel_calls_are_taken_while_one_waits() -> None:
     ]
 
 
-@pytest.mark.parametrize("tool_format", ["nemotron", "mistral", "llama3"])
+@pytest.mark.parametrize("tool_format", ["nemotron", "mistral", "mistral_args", "llama3"])
 def test_in_sequence_the_model_waits_for_each_answer(tool_format: str) -> None:
     spelled = load_format(tool_format)
     look = spelled.render_call("look_up", {})

@@ -57,6 +57,7 @@ def spoken(found: Found) -> tuple[str, str, str]:
         ("qwen2", CHATML, ("jinja", "hermes")),
         ("llama", "{{ '<|eot_id|>' }} ipython", ("jinja", "llama3")),
         ("mistral", "[TOOL_CALLS]", ("jinja", "mistral")),
+        ("mistral", "{{ '[TOOL_CALLS]' + name + '[ARGS]' + arguments }}", ("jinja", "mistral_args")),
         ("phi3", "{{ messages }}", ("jinja", "gemma")),
     ],
 )

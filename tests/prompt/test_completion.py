@@ -89,7 +89,7 @@ def test_the_two_speakers_are_told_apart_and_stop_each_other(name: str) -> None:
     assert {"\n\n", f"\n{player}:", f"\n{speaker}:"} <= set(template.stop)
 
 
-@pytest.mark.parametrize("dialect", ["gemma", "hermes", "llama3", "mistral", "nemotron"])
+@pytest.mark.parametrize("dialect", ["gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron"])
 def test_every_dialect_is_told_how_to_call(dialect: str) -> None:
     source = ModelSource(name="m", backend="b", path="", prompt_format="completion", tool_format=dialect)
     told = spelled(template_for(source).head("", TOOLS, ()))

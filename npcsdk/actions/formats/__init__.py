@@ -10,7 +10,8 @@ from npcsdk.errors import ActionError
 __all__ = ["Call", "MalformedCall", "ToolFormat", "load_format"]
 
 _FORMATS = {
-    name: f"npcsdk.actions.formats.{name}" for name in ("gemma", "hermes", "llama3", "mistral", "nemotron")
+    name: f"npcsdk.actions.formats.{name}"
+    for name in ("gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron")
 }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn, cast
 
+from npcsdk.actions.stream import CallStream
+
 __all__ = ["Call", "MalformedCall", "ToolFormat", "compact_json", "read_json"]
 
 _ARGUMENTS = ("arguments", "parameters")
@@ -34,7 +36,9 @@ class ToolFormat(ABC):
 
     A call is an object with a ``name`` and its arguments under ``arguments_key``, between ``opening`` and
     ``closing``. ``closing`` may be "": then a call ends with its last brace. ``listed`` dialects write a list of
-    calls; ``bare`` ones may begin a reply with a call and no marker.
+    calls; ``bare`` ones may begin a reply with a call and no marker. Dialects with ``after_name`` write the name
+    before the object, which then is the arguments alone: these are the markers that may stand between the two, the
+    one that must stand there last.
     """
 
     name: ClassVar[str]
@@ -43,6 +47,16 @@ class ToolFormat(ABC):
     arguments_key: ClassVar[str] = "arguments"
     listed: ClassVar[bool] = False
     bare: ClassVar[bool] = False
+    after_name: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """All that is never speech."""
+        return tuple(marker for marker in (self.opening, self.closing, *self.after_name) if marker)
+
+    def stream(self) -> CallStream:
+        """What splits one generation of the model into speech and calls."""
+        return CallStream(self.opening, self.closing, bare=self.bare, after_name=self.after_name)
 
     @abstractmethod
     def render_call(self, name: str, arguments: Mapping[str, Any]) -> str:
@@ -59,7 +73,16 @@ class ToolFormat(ABC):
         Raises:
             MalformedCall: it is not a call.
         """
-        return self.read_calls(read_json(body))
+        name, text = self.named(body)
+        return self.read_calls(self.with_name(name, read_json(text)))
+
+    def named(self, body: str) -> tuple[str, str]:
+        """The name that stands before the JSON in ``body``, "" where it stands within, and the JSON."""
+        return "", body
+
+    def with_name(self, name: str, value: Any) -> Any:
+        """What was read as JSON, and the name that stood before it, as one call."""
+        return {"name": name, self.arguments_key: value} if name else value
 
     def read_calls(self, value: Any) -> Sequence[Call]:
         """The calls in what `parse_calls` (or a repair) read as JSON: one object, or a list of them.

@@ -1,7 +1,7 @@
 """Mistral, tokenizers v2 to v7: ``[TOOL_CALLS] [{"name": ..., "arguments": {...}}, ...]``.
 
-All calls of a message stand in one list, and nothing closes it but the list's own bracket. (The later spelling
-``[TOOL_CALLS]name[ARGS]{...}`` is another dialect.)
+All calls of a message stand in one list, and nothing closes it but the list's own bracket. (The later spelling is
+another dialect: `npcsdk.actions.formats.mistral_args`.)
 """
 
 from __future__ import annotations
