@@ -15,25 +15,21 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from npcsdk.backends.base import (
     Backend,
     CancelFlag,
     Capabilities,
     Finish,
-    FinishReason,
     Piece,
     Request,
     Usage,
 )
 from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.fair_lock import FairLock
-from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.pool import SessionPool, common_prefix
-from npcsdk.backends.sampler import Logits, Sampler
-from npcsdk.backends.text_stream import TextStream
-from npcsdk.errors import BackendError, NpcError, PromptTooLong
+from npcsdk.backends.reply import Replies
+from npcsdk.backends.sampler import Logits
+from npcsdk.errors import BackendError, NpcError
 
 __all__ = ["TokenBackend", "TokenCache", "TokenRuntime", "common_prefix"]
 
@@ -112,8 +108,12 @@ class TokenBackend(Backend):
         )
         self._runtime: TokenRuntime | None = runtime
         self._encoding = encoding
-        self._ends = runtime.ends
-        self._guidance = Guidance(encoding, stop=runtime.ends[0])
+        self._replies = Replies(
+            encoding,
+            ends=runtime.ends,
+            vocabulary=runtime.vocabulary,
+            context_length=runtime.context_length,
+        )
         self._vocabulary = runtime.vocabulary
         self._cache_bytes = runtime.cache_bytes
         self._pool: SessionPool[_Session] = SessionPool(budget)
@@ -150,14 +150,9 @@ class TokenBackend(Backend):
             self._turn.release()
 
     def generate(self, request: Request) -> Iterator[Piece | Finish]:
-        prompt = self._encoding.encode(request.prompt)
-        self._check(prompt)
-        limit = min(request.sampling.max_tokens, self.capabilities.context_length - len(prompt))
-        ends, stops = self._stops(request.stop)
-        guide = self._guidance.start(request.constraint, ends) if request.constraint is not None else None
-        banned = self._banned(request, ends)
-        sampler = Sampler(request.sampling)
-        stream = TextStream(stops)
+        self._open()
+        reply = self._replies.start(request)
+        prompt = reply.prompt
         name = request.session if request.session is not None else ""
         session = self._take(name, request.cancel)
         if session is None:
@@ -165,16 +160,15 @@ class TokenBackend(Backend):
             return
         clock = time.perf_counter
         tokens, turn, cancel, cache = session.tokens, self._turn, request.cancel, session.cache
-        bytes_of, priority = self._encoding.bytes_of, request.priority
+        priority = request.priority
         cached = common_prefix(tokens, prompt)
-        computed = generated = 0
+        computed = 0
         prefill = decode = 0.0
-        reason: FinishReason = "cancelled"
         sound = True
         try:
             logits: Logits | None = None
             at = cached
-            while at < len(prompt) and not cancel and limit > 0:
+            while at < len(prompt) and not cancel and not reply.reason:
                 sound = False
                 turn.acquire(priority)
                 try:
@@ -183,38 +177,23 @@ class TokenBackend(Backend):
                     if len(tokens) > at:
                         cache.rewind(at)
                         del tokens[at:]
-                    piece = prompt[at : at + self._piece(len(prompt) - at)]
-                    logits = cache.append(piece)
+                    ids = prompt[at : at + self._piece(len(prompt) - at)]
+                    logits = cache.append(ids)
                     took = clock() - started
                 finally:
                     turn.release()
                 sound = True
-                tokens += piece
-                at += len(piece)
+                tokens += ids
+                at += len(ids)
                 prefill += took
-                self._measure(len(piece), took)
+                self._measure(len(ids), took)
             computed = at - cached
-            if limit < 1:
-                reason = "length"
-            elif logits is not None and at == len(prompt):
+            if logits is not None and at == len(prompt):
                 while not cancel:
-                    if banned is not None:
-                        logits[banned] = -np.inf
-                    token = sampler.pick(logits, None if guide is None else guide.legal())
-                    if token in ends:
-                        reason = "stop"
-                        break
-                    generated += 1
-                    if guide is not None:
-                        guide.accept(token)
-                    out = stream.push(token, bytes_of(token))
-                    if out is not None:
-                        yield out
-                    if stream.stopped:
-                        reason = "stop"
-                        break
-                    if generated >= limit:
-                        reason = "length"
+                    piece = reply.take(logits)
+                    if piece is not None:
+                        yield piece
+                    if reply.reason:
                         break
                     sound = False
                     turn.acquire(priority)
@@ -222,14 +201,15 @@ class TokenBackend(Backend):
                         if self._runtime is None:
                             self._open()
                         started = clock()
-                        logits = cache.append((token,))
+                        logits = cache.append((reply.token,))
                         decode += clock() - started
                     finally:
                         turn.release()
                     sound = True
-                    tokens.append(token)
-            if reason != "cancelled" and (out := stream.finish()) is not None:
-                yield out
+                    tokens.append(reply.token)
+            rest = reply.rest()
+            if rest is not None:
+                yield rest
         except NpcError:
             raise
         except Exception as error:
@@ -240,62 +220,13 @@ class TokenBackend(Backend):
             ) from error
         finally:
             self._give_back(name, session if sound else None)
-        yield Finish(
-            reason=reason,
-            usage=Usage(
-                prompt_tokens=len(prompt),
-                cached_tokens=cached,
-                computed_tokens=computed,
-                generated_tokens=generated,
-                prefill_s=prefill,
-                decode_s=decode,
-            ),
-        )
-
-    def _check(self, prompt: list[int]) -> None:
-        self._open()
-        length, window = len(prompt), self.capabilities.context_length
-        if length >= window:
-            raise PromptTooLong(
-                f"The prompt has {length} tokens and the model's window {window}, the reply included.",
-                hint="Shorten the persona, the lore or the history.",
-            )
-        if not prompt:
-            raise BackendError(
-                "The prompt is empty.", code="prompt_empty", hint="Give it at least one token."
-            )
-        if not 0 <= min(prompt) <= max(prompt) < self._vocabulary:
-            raise BackendError(
-                f"The prompt holds a token id outside of the model's {self._vocabulary}.",
-                code="token_unknown",
-                hint="Segments' ids belong to the model that generated them; another model needs the text.",
-            )
+        yield reply.finish(cached=cached, computed=computed, prefill_s=prefill, decode_s=decode)
 
     def _open(self) -> TokenRuntime:
         runtime = self._runtime
         if runtime is None:
             raise BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
         return runtime
-
-    def _stops(self, stop: Sequence[str]) -> tuple[frozenset[int], tuple[str, ...]]:
-        """Stop strings that are control tokens end by id; all of them end by text too."""
-        ids = [self._encoding.token_id(text) for text in stop]
-        known = (number for number in ids if number is not None and number < self._vocabulary)
-        return frozenset((*self._ends, *known)), tuple(stop)
-
-    def _banned(
-        self, request: Request, ends: frozenset[int]
-    ) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
-        """Control tokens that this reply may not hold: all but its ends and its constraint's markers."""
-        allowed = set(ends)
-        if request.constraint is not None and request.constraint.tools:
-            held = request.constraint
-            for text in (held.opening, held.closing, held.after_name):
-                number = self._encoding.token_id(text)
-                if number is not None:
-                    allowed.add(number)
-        banned = sorted(self._encoding.special - allowed)
-        return np.array(banned, dtype=np.intp) if banned else None
 
     def _piece(self, left: int) -> int:
         """How many tokens to compute next. A rest of up to two pieces goes at once."""
