@@ -16,7 +16,14 @@ from rich.markup import escape
 
 from npcsdk.bridge.client import Npc, Turn, World
 from npcsdk.cli.games import STAND_IN, with_state
-from npcsdk.cli.options import MemoryOption, ModelOption, SeedOption, WorldOption
+from npcsdk.cli.options import (
+    MemoryOption,
+    ModelOption,
+    SeedOption,
+    ToolFormatOption,
+    WorldOption,
+    world_options,
+)
 from npcsdk.cli.output import EventPrinter, print_error, print_explained, reports_errors
 from npcsdk.errors import NpcError
 from npcsdk.events import Action
@@ -40,6 +47,7 @@ def play(
     ] = False,
     world: WorldOption = None,
     model: ModelOption = None,
+    tool_format: ToolFormatOption = None,
     memory: MemoryOption = None,
 ) -> None:
     """Talk to a character. Input that is not a terminal is read line by line, and plain text comes out."""
@@ -47,7 +55,7 @@ def play(
     console = Console(highlight=False, soft_wrap=True)
     waiting = console.status("[dim]waking the characters …[/]") if terminal else contextlib.nullcontext()
     with waiting:
-        opened = World(world, model=model, memory=memory)
+        opened = World(world, model=model, memory=memory, options=world_options(tool_format))
     with opened:
         session = _Session(opened, console, terminal=terminal, seed=seed, explain=explain)
         session.talk_to(npc or next(iter(opened.npcs)))

@@ -9,7 +9,14 @@ import typer
 
 from npcsdk.bridge.client import World
 from npcsdk.cli.games import STAND_IN, with_state
-from npcsdk.cli.options import MemoryOption, ModelOption, SeedOption, WorldOption
+from npcsdk.cli.options import (
+    MemoryOption,
+    ModelOption,
+    SeedOption,
+    ToolFormatOption,
+    WorldOption,
+    world_options,
+)
 from npcsdk.cli.output import EventPrinter, print_explained, print_json, reports_errors
 from npcsdk.events import Action, Failed
 
@@ -36,12 +43,13 @@ def say(
     seed: SeedOption = None,
     world: WorldOption = None,
     model: ModelOption = None,
+    tool_format: ToolFormatOption = None,
     memory: MemoryOption = None,
 ) -> None:
     """Say one line to a character and print the answer. Actions are answered with `done`."""
     printer = EventPrinter(terminal=sys.stdout.isatty())
     failed = False
-    with World(world, model=model, memory=memory, inline=True) as opened:
+    with World(world, model=model, memory=memory, options=world_options(tool_format), inline=True) as opened:
         turn = opened[npc].say(text, state=with_state({}, state or ()), seed=seed)
         for event in turn:
             if isinstance(event, Action) and event.returns == "result":

@@ -11,7 +11,7 @@ from rich.markup import escape
 from npcsdk.bridge.server import Status
 from npcsdk.bridge.server import serve as run
 from npcsdk.cli.logs import log_json, log_text, write_json
-from npcsdk.cli.options import MemoryOption, ModelOption, WorldOption
+from npcsdk.cli.options import MemoryOption, ModelOption, ToolFormatOption, WorldOption, world_options
 from npcsdk.cli.output import errors, reports_errors
 from npcsdk.cli.settings import Settings, read_settings
 from npcsdk.wire.version import DEFAULT_ADDRESS
@@ -39,6 +39,7 @@ def serve(
     as_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
     world: WorldOption = None,
     model: ModelOption = None,
+    tool_format: ToolFormatOption = None,
     memory: MemoryOption = None,
 ) -> None:
     """Serve a world to game engines over ZeroMQ, until Ctrl-C or SIGTERM."""
@@ -50,7 +51,7 @@ def serve(
         model=model or settings.model,
         memory=memory or settings.memory,
         address=address or settings.address,
-        options=settings.options,
+        options={**settings.options, **world_options(tool_format)},
         limits=settings.bounds(),
         access=settings.access(),
         metrics=metrics or settings.metrics,

@@ -36,6 +36,9 @@ __all__ = ["Result", "TurnMachine"]
 _LONGEST_ANSWER = 2000
 """Code points of a game's answer that a model reads: a few hundred tokens, which a small window has room for."""
 
+_LONGEST_FATE = 200
+"""Likewise of what people are told about it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -76,6 +79,7 @@ class _Round:
     calls: list[SampledCall] = field(default_factory=list[SampledCall])
     made: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """Where in ``calls`` an action stands: which of them, and which of its legal ones."""
+    retracted: set[str] = field(default_factory=set[str])  # those that have not happened after all
     talked_over: bool = False  # what the model writes now comes after a waiting call; it is not taken
     started: ActionStarted | None = None  # announced, and neither made nor refused yet
     started_at: int = -1
@@ -121,6 +125,7 @@ class TurnMachine:
         self._results: dict[str, Result] = {}
         self._spoken: list[str] = []
         self._written: list[Written] = []
+        self._written_at: dict[str, int] = {}  # which of them an action came of
         self._offset = 0
         self.done = False
         self.out_of_rounds = False
@@ -188,22 +193,33 @@ class TurnMachine:
 
     def _kept(self) -> ChatMessage:
         now = self._round
+        gone = {place for action_id, place in now.made.items() if action_id in now.retracted}
+        calls = list(now.calls)
+        for index in {call for call, _ in gone}:
+            legal = tuple(text for at, text in enumerate(calls[index].legal) if (index, at) not in gone)
+            calls[index] = replace(calls[index], legal=legal, whole=False)
         return ChatMessage(
-            "assistant",
-            kept_segments(now.pieces, now.calls, self._format, silent_after=now.talked_over),
+            "assistant", kept_segments(now.pieces, calls, self._format, silent_after=now.talked_over)
         )
 
-    def retract(self, action_ids: Collection[str]) -> None:
-        """Actions of the last round that the game was never given: history does not hold them either."""
-        gone = {place for action_id, place in self._round.made.items() if action_id in action_ids}
+    def _tell(self, action_id: str, more: str) -> None:
+        """Something else has come of an action, for people who ask."""
+        at = self._written_at.get(action_id)
+        if at is not None:
+            more = more if len(more) <= _LONGEST_FATE else f"{more[:_LONGEST_FATE]}..."
+            self._written[at] = replace(self._written[at], became=f"{self._written[at].became}, {more}")
+
+    def retract(
+        self, action_ids: Collection[str], reason: str = "retracted: the game did not get it"
+    ) -> None:
+        """Actions of the last round that have not happened: history does not hold them either."""
+        gone = (self._round.made.keys() & set(action_ids)) - self._round.retracted
         if not gone:
             return
-        for index in {call for call, _ in gone}:
-            call = self._round.calls[index]
-            legal = tuple(text for at, text in enumerate(call.legal) if (index, at) not in gone)
-            self._round.calls[index] = replace(call, legal=legal, whole=False)
-        for action_id in action_ids:
+        self._round.retracted |= gone
+        for action_id in gone:
             self._waiting.pop(action_id, None)
+            self._tell(action_id, reason)
         if not self.generating:
             self._messages[-1] = self._kept()
 
@@ -213,10 +229,11 @@ class TurnMachine:
         An action that returns nothing and failed all the same (the game forbade it) has not happened.
         """
         if result.status == "failed" and action_id not in self._waiting:
-            self.retract([action_id])
+            self.retract([action_id], f"not allowed by the game: {result.as_text()}")
         if action_id not in self._waiting or action_id in self._results:
             return False
         self._results[action_id] = result
+        self._tell(action_id, f"answered: {result.as_text()}")
         return True
 
     @property
@@ -230,8 +247,11 @@ class TurnMachine:
         Actions without a result get ``no answer``.
         """
         for action_id in self._waiting:
-            answer = self._results.get(action_id, Result("silent")).as_text()
-            self._messages.append(ChatMessage.of("tool", answer))
+            result = self._results.get(action_id)
+            if result is None:
+                result = Result("silent")
+                self._tell(action_id, result.as_text())
+            self._messages.append(ChatMessage.of("tool", result.as_text()))
         self._waiting.clear()
         self._results.clear()
         self._rounds_left = max(self._rounds_left - 1, 0)
@@ -316,6 +336,7 @@ class TurnMachine:
                 self._round.talked_over = self._sequence
             events.append(action)
             repairs = ", repaired" if action.repaired else ""
+            self._written_at[action.id] = len(self._written)
             self._written.append(Written(raw=part.body, became=f"action {action.id}{repairs}"))
             self._round.made[action.id] = (len(self._round.calls), len(legal))
             legal.append(self._format.render_call(call.name, call.arguments))

@@ -139,3 +139,24 @@ def test_no_world_has_a_name_that_breaks_out_of_the_comment(tmp_path: Path) -> N
     world: Any = "x\nint injected = 1; //"
     for text in (cpp(world, []), csharp(world, [])):
         assert text.splitlines()[0].count("injected") == 1
+
+
+def test_a_dialect_for_a_model_that_nobody_knows(npcsdk: Run, script: Any) -> None:
+    spoken = 'Stand back. [TOOL_CALLS]open_gate[ARGS]{"gate": "iron gate"}'
+    given = ["--state", "nearby=iron gate,well", "--tool-format", "mistral_args", "--model"]
+    done = npcsdk("say", "bram", "open the gate", *given[:2], *given[2:], script(spoken, "So."))
+    assert done.stdout.splitlines() == ["Stand back.", '[open_gate(gate="iron gate")]', "So."], done.stderr
+    lines = "/state nearby=iron gate,well\nopen the gate\n"
+    done = npcsdk("play", "bram", *given[2:], script(spoken, "So."), stdin=lines)
+    assert '[open_gate(gate="iron gate")]' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", [["say", "bram", "hello"], ["play", "bram"], ["serve"]])
+def test_an_unknown_dialect_is_an_error_that_lists_the_known_ones(
+    npcsdk: Run, script: Any, command: list[str]
+) -> None:
+    done = npcsdk(*command, "--tool-format", "klingon", "--model", script("x"))
+    assert done.returncode == 2
+    assert "klingon" in done.stderr
+    assert "mistral_args" in done.stderr
+    assert "Traceback" not in done.stderr

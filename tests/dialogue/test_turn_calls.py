@@ -220,3 +220,39 @@ def test_in_sequence_the_rest_of_a_list_is_not_taken() -> None:
 def test_in_sequence_actions_without_a_result_hold_nothing_up() -> None:
     turn = machine(sequence=True)
     assert len([event for event in events_of([OPEN + OPEN], turn) if isinstance(event, Action)]) == 2
+
+
+def became(turn: TurnMachine) -> list[str]:
+    return [written.became for written in turn.written]
+
+
+def test_what_became_of_a_call_is_told_to_its_end() -> None:
+    look = FORMAT.render_call("look_up", {})
+    turn = machine(max_calls=9)
+    events_of([look + look + look], turn)
+    turn.result("a1", Result("done", "a bat"))
+    turn.result("a2", Result("failed", "dark " * 200))
+    turn.next_round()
+    assert became(turn)[0] == "action a1, answered: a bat"
+    assert became(turn)[1].startswith("action a2, answered: failed: dark dark")
+    assert len(became(turn)[1]) < 300
+    assert became(turn)[2] == "action a3, no answer"
+    events_of([OPEN + OPEN + OPEN], turn)
+    turn.result("a4", Result("failed", "Not in here."))
+    turn.result("a4", Result("failed", "Not in here."))
+    turn.retract(["a5", "unknown"])
+    assert became(turn)[3:] == [
+        "action a4, not allowed by the game: failed: Not in here.",
+        "action a5, retracted: the game did not get it",
+        "action a6",
+    ]
+
+
+def test_calls_of_one_list_are_taken_back_one_after_the_other() -> None:
+    turn = machine()
+    postern = OPEN.replace("iron gate", "postern")
+    events_of([f"Yes. <toolcall> [{OPEN[11:-12]}, {postern[11:-12]}] </toolcall>"], turn)
+    turn.retract(["a1"])
+    assert turn.messages[-1].text == f"Yes. {postern}"
+    turn.retract(["a2"])
+    assert turn.messages[-1].text == "Yes."

@@ -7,12 +7,10 @@ from importlib import import_module
 from npcsdk.actions.formats.base import Call, MalformedCall, ToolFormat
 from npcsdk.errors import ActionError
 
-__all__ = ["Call", "MalformedCall", "ToolFormat", "load_format"]
+__all__ = ["KNOWN", "Call", "MalformedCall", "ToolFormat", "load_format"]
 
-_FORMATS = {
-    name: f"npcsdk.actions.formats.{name}"
-    for name in ("gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron")
-}
+KNOWN = ("gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron")
+"""Names of dialects, each a module of this package."""
 
 
 def load_format(name: str) -> ToolFormat:
@@ -21,11 +19,10 @@ def load_format(name: str) -> ToolFormat:
     Raises:
         ActionError: there is none; the hint lists those that exist.
     """
-    home = _FORMATS.get(name)
-    if home is None:
+    if name not in KNOWN:
         raise ActionError(
             f"There is no tool-call format {name!r}.",
-            hint=f"Known formats: {', '.join(sorted(_FORMATS))}.",
+            hint=f"Known formats: {', '.join(KNOWN)}.",
             code="unknown_tool_format",
         )
-    return import_module(home).FORMAT
+    return import_module(f"npcsdk.actions.formats.{name}").FORMAT
