@@ -55,6 +55,11 @@ class EndpointEmbedder:
         """False: there is a server between."""
         return False
 
+    @property
+    def meaning(self) -> bool:
+        """True."""
+        return True
+
     def embed(self, texts: Sequence[str], /) -> Vectors:
         """One row of length one for each text. Raises MemoryStoreError ``embedder_failed``."""
         if not texts:

@@ -60,6 +60,11 @@ class SentenceEmbedder:
         """False: a line takes some ten milliseconds."""
         return False
 
+    @property
+    def meaning(self) -> bool:
+        """True."""
+        return True
+
     def embed(self, texts: Sequence[str], /) -> Vectors:
         """One row of length one for each text."""
         if not texts:

@@ -109,7 +109,8 @@ class Recaller:
         with self._lock:
             for part, found in zip(parts, met, strict=True):
                 candidates += part.shelf.candidates(found, similar, part.mask, _WORDS, time, part.channel)
-        chosen = self._chosen(asked, rank(candidates, self._weights)[: 3 * limit + 3], limit)
+        hits = rank(candidates, self._weights, meaning=bool(vector.any()) and self._embedder.meaning)
+        chosen = self._chosen(asked, hits[: 3 * limit + 3], limit)
         with self._lock:
             self._uses.update(position for item in chosen if (position := position_of(item.id)))
         return chosen

@@ -40,6 +40,11 @@ class Embedder(Protocol):
         """Whether embedding one line takes well under a millisecond, so that it may happen at once."""
         ...
 
+    @property
+    def meaning(self) -> bool:
+        """Whether vectors are alike by what texts mean, and not only by how they are written."""
+        ...
+
     def embed(self, texts: Sequence[str], /) -> Vectors:
         """One vector for each text, in order. Must be safe to call from several threads."""
         ...

@@ -98,8 +98,11 @@ def overlap(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b)
 
 
-def rank(candidates: Sequence[Candidate], weights: Weights) -> list[Hit]:
-    """Every candidate that matches at all, best first; ties keep the order of their keys."""
+def rank(candidates: Sequence[Candidate], weights: Weights, *, meaning: bool = False) -> list[Hit]:
+    """Every candidate that matches at all, best first; ties keep the order of their keys.
+
+    ``meaning``: the cosines know what words mean, and are not words in another guise.
+    """
     matching = [
         candidate
         for candidate in candidates
@@ -107,10 +110,16 @@ def rank(candidates: Sequence[Candidate], weights: Weights) -> list[Hit]:
         or candidate.coverage >= weights.min_coverage
     ]
     cosine = max((c.cosine for c in matching if c.cosine is not None), default=0.0) * weights.min_share
-    coverage = max((c.coverage for c in matching), default=0.0) * weights.min_share
+    covered = max((c.coverage for c in matching), default=0.0)
+    coverage = covered * weights.min_share
     matching = [
         c for c in matching if c.coverage >= coverage or (c.cosine is not None and c.cosine >= cosine)
     ]
+    lexical = weights.lexical
+    if (
+        meaning
+    ):  # where even the best text holds little of the query, which one holds most says next to nothing
+        lexical *= min(covered, 1.0) ** 2
     by_vector = _places(matching, lambda c: c.cosine if c.cosine and c.cosine > 0.0 else None)
     by_words = _places(matching, lambda c: c.lexical if c.lexical > 0.0 else None)
     compared = any(candidate.cosine is not None for candidate in matching)
@@ -118,9 +127,7 @@ def rank(candidates: Sequence[Candidate], weights: Weights) -> list[Hit]:
     for candidate in matching:
         vector, word = by_vector.get(candidate.key), by_words.get(candidate.key)
         # With no vectors at hand (an index under repair) words alone decide.
-        score = fuse(
-            [(vector, weights.vector if compared else 0.0), (word, weights.lexical)], weights.smoothing
-        )
+        score = fuse([(vector, weights.vector if compared else 0.0), (word, lexical)], weights.smoothing)
         fresh = _recency(candidate.age, weights.half_life)
         boost = candidate.trust * (1.0 + weights.importance * (candidate.importance - 0.5))
         boost *= 1.0 + weights.recency * (fresh - 0.5)

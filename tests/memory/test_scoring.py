@@ -152,3 +152,11 @@ def test_whatever_the_candidates(candidates: list[Candidate], limit: int, random
     shuffled = list(candidates)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert rank(shuffled, PLAIN) == hits
+
+
+def test_vectors_that_know_meaning_decide_where_words_have_little_to_say() -> None:
+    alike, wordy = candidate(1, cosine=0.6, lexical=1.0), candidate(2, cosine=0.35, lexical=3.0)
+    for coverage, first in ((0.25, 1), (1.0, 2)):
+        found = [replace(alike, coverage=coverage / 2), replace(wordy, coverage=coverage)]
+        assert rank(found, PLAIN, meaning=True)[0].candidate.key == first
+    assert rank([replace(alike, coverage=0.2), replace(wordy, coverage=0.25)], PLAIN)[0].candidate.key == 2
