@@ -1,8 +1,8 @@
 """GGUF files, run by llama.cpp through llama-cpp-python's low-level interface. The owner of `llama_cpp`.
 
-The loop around the runtime is `npcsdk.backends.token_backend`. One context holds a sequence for each conversation, so
-that their work buffers are shared; they are computed one after the other. The runtime's own chat templates, sampling
-and grammars are not used.
+One context holds a sequence for each conversation, all of them in one memory of cells, so that what their prompts have
+in common at the beginning is computed and kept once. What is computed when is `npcsdk.backends.scheduler`'s, and the
+loop around it `npcsdk.backends.llama_engine`'s. The runtime's own chat templates, sampling and grammars are not used.
 
 Options of a `ModelSource`:
 
@@ -11,8 +11,9 @@ Options of a `ModelSource`:
     threads         threads of one computation; one for each core if absent.
     context_length  tokens of prompt and reply together, at most the model's.
     cache_bytes     bytes for the caches of all sessions, taken at once: 512 MiB, or one whole window if that is more.
+    saved_bytes     bytes for the caches of sessions that had to make room, so that they come back at once: none.
     cache_type      "f16" (default), or "f32": twice the memory, and a reply that depends less on how a prompt came in.
-    piece_ms        milliseconds of one piece of prefill: 50.
+    piece_ms        milliseconds that the prompts' part of one step should take: 50.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import queue
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +29,13 @@ from typing import Any, cast
 
 import llama_cpp as _llama_cpp  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
+from numpy.typing import NDArray
 
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.encoding import VocabularyEncoding
+from npcsdk.backends.llama_engine import BatchingBackend
+from npcsdk.backends.plan import Entry
 from npcsdk.backends.sampler import Logits
-from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import ModelError
 
 __all__ = ["load"]
@@ -48,11 +50,10 @@ _NOT_OURS = (
     "limits",
 )  # Options of a whole world travel together; these are the dialogue's.
 _CHOICES = {"device": ("cpu", "gpu", "auto"), "cache_type": ("f16", "f32")}
-_NUMBERS = ("threads", "context_length", "cache_bytes", "piece_ms")
+_NUMBERS = ("threads", "context_length", "cache_bytes", "saved_bytes", "piece_ms")
 _MOST_SEQUENCES = 64
 _BATCH = 512
 _PAD = 256  # The runtime rounds a sequence's window up to this many cells.
-_WAIT_S = 5.0
 _CPUINFO = Path("/proc/cpuinfo")
 
 _errors: deque[str] = deque(maxlen=16)
@@ -78,99 +79,116 @@ class Shape:
     """What bounds the caches: all of it known once the file is loaded."""
 
     window: int
-    cache_bytes: int
+    cells: int
+    cell_bytes: int
     sequences: int
     element: int
-
-
-class _Cache:
-    """One sequence of the context."""
-
-    __slots__ = ("_runtime", "_sequence", "_tokens")
-
-    def __init__(self, runtime: _Runtime, sequence: int) -> None:
-        self._runtime = runtime
-        self._sequence = sequence
-        self._tokens: list[int] = []
-
-    def append(self, ids: Sequence[int]) -> Logits:
-        logits = self._runtime.decode(ids, len(self._tokens), self._sequence)
-        self._tokens.extend(ids)
-        return logits
-
-    def rewind(self, length: int) -> None:
-        if not self._runtime.cut(self._sequence, length):
-            # This kind of memory forgets only as a whole.
-            self._runtime.cut(self._sequence, 0)
-            if length:
-                self._runtime.decode(self._tokens[:length], 0, self._sequence)
-        del self._tokens[length:]
-
-    def __del__(self) -> None:
-        # In whatever thread: the sequence is cleared by who takes it next.
-        self._runtime.free.put(self._sequence)
 
 
 class _Runtime:
     """A loaded model and its one context. Used by one thread at a time."""
 
     name = "llama_cpp"
+    batch = _BATCH
 
     def __init__(self, model: Any, context: Any, name: str, shape: Shape, ends: tuple[int, ...]) -> None:
         self.model = name
         self.context_length = shape.window
         self.vocabulary = int(llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model)))
         self.ends = ends
-        self.cache_bytes = shape.cache_bytes
-        self.free: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for sequence in range(shape.sequences):
-            self.free.put(sequence)
+        self.cells = shape.cells
+        self.sequences = shape.sequences
+        self.cell_bytes = shape.cell_bytes
+        # A recurrent memory is one state for all tokens so far: it has no beginning that could be kept.
+        self.partial = not (llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model))
+        self._sliding = int(llama.llama_model_n_swa(model))
         self._model = model
         self._context = context
         self._memory = llama.llama_get_memory(context)
-        self._batch = llama.llama_batch_init(_BATCH, 0, 1)
-        batch = self._batch
-        self._ids = np.ctypeslib.as_array(batch.token, (_BATCH,))
-        self._positions = np.ctypeslib.as_array(batch.pos, (_BATCH,))
-        self._wanted = np.ctypeslib.as_array(batch.logits, (_BATCH,))
-        np.ctypeslib.as_array(batch.n_seq_id, (_BATCH,))[:] = 1
         self._row = ctypes.c_float * self.vocabulary
+        # The batch's arrays are ours, so that they are filled by whole pieces and not token by token.
+        self._ids = np.zeros(_BATCH, dtype=np.int32)
+        self._positions = np.zeros(_BATCH, dtype=np.int32)
+        self._sequence = np.zeros(_BATCH, dtype=np.int32)
+        self._ones = np.ones(_BATCH, dtype=np.int32)
+        self._wanted = np.zeros(_BATCH, dtype=np.int8)
+        first = int(self._sequence.ctypes.data)
+        self._pointers = np.arange(first, first + 4 * _BATCH, 4, dtype=np.uintp)
+        self._batch = llama.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._ids, llama.llama_token),
+            embd=None,
+            pos=_pointer(self._positions, llama.llama_pos),
+            n_seq_id=_pointer(self._ones, ctypes.c_int32),
+            seq_id=_pointer(self._pointers, ctypes.POINTER(llama.llama_seq_id)),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
 
-    def new_cache(self) -> TokenCache:
-        sequence = self.free.get(timeout=_WAIT_S)  # The pool lets go of a cache a moment before it is free.
-        self.cut(sequence, 0)
-        return _Cache(self, sequence)
+    def compute(self, entries: Sequence[Entry]) -> list[Logits]:
+        at = 0
+        rows: list[int] = []
+        for entry in entries:
+            end = at + len(entry.tokens)
+            self._ids[at:end] = entry.tokens
+            self._positions[at:end] = np.arange(entry.start, entry.start + end - at)
+            self._sequence[at:end] = entry.sequence
+            self._wanted[at:end] = 0
+            if entry.last:
+                self._wanted[end - 1] = 1
+                rows.append(end - 1)
+            at = end
+        self._batch.n_tokens = at
+        _errors.clear()
+        code = llama.llama_decode(self._context, self._batch)
+        if code == 1:
+            raise RuntimeError(f"there is no room for {at} tokens among the {self.cells} of its memory")
+        if code:
+            raise RuntimeError(f"llama_decode returned {code} for {at} tokens: {_why()}")
+        return [self._logits(row) for row in rows]
 
-    def decode(self, ids: Sequence[int], start: int, sequence: int) -> Logits:
-        """Compute ``ids`` at the position ``start``; the logits after the last."""
-        batch = self._batch
-        for at in range(0, len(ids), _BATCH):
-            piece = ids[at : at + _BATCH]
-            size = len(piece)
-            batch.n_tokens = size
-            self._ids[:size] = piece
-            self._positions[:size] = np.arange(start + at, start + at + size)
-            for place in range(size):
-                batch.seq_id[place][0] = sequence
-            self._wanted[:size] = 0
-            self._wanted[size - 1] = at + size == len(ids)
-            _errors.clear()
-            code = llama.llama_decode(self._context, batch)
-            if code:
-                raise RuntimeError(f"llama_decode returned {code}: {_why()}")
-        pointer = llama.llama_get_logits_ith(self._context, -1)
-        row = self._row.from_address(ctypes.addressof(pointer.contents))
-        return np.array(row, dtype=np.float32)
+    def _logits(self, row: int) -> Logits:
+        pointer = llama.llama_get_logits_ith(self._context, row)
+        if not pointer:
+            raise RuntimeError(f"llama.cpp gave no logits: {_why()}")
+        return np.ctypeslib.as_array(self._row.from_address(ctypes.addressof(pointer.contents)))
 
     def cut(self, sequence: int, length: int) -> bool:
-        """Forget all but the first ``length`` tokens of a sequence, if this kind of memory can."""
+        if length and not self._holds(sequence, length):
+            return False
         return bool(llama.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
+    def copy(self, source: int, sequence: int, length: int) -> bool:
+        if not self._holds(source, length):
+            return False
+        llama.llama_memory_seq_cp(self._memory, source, sequence, 0, length)
+        return True
+
+    def _holds(self, sequence: int, length: int) -> bool:
+        """Whether all is there that the token after the first ``length`` looks at. Of what has left a sliding window,
+        the cells may have gone to others."""
+        first = llama.llama_memory_seq_pos_min(self._memory, sequence)
+        last = llama.llama_memory_seq_pos_max(self._memory, sequence)
+        needed = max(0, length - self._sliding) if self._sliding else 0
+        return 0 <= first <= needed and last >= length - 1
+
+    def save(self, sequence: int) -> bytes:
+        size = llama.llama_state_seq_get_size(self._context, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama.llama_state_seq_get_data(self._context, buffer, size, sequence)
+        return bytes(buffer) if written == size else b""
+
+    def load(self, sequence: int, data: bytes) -> bool:
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        return bool(data) and bool(llama.llama_state_seq_set_data(self._context, buffer, len(data), sequence))
+
     def close(self) -> None:
-        llama.llama_batch_free(self._batch)
         llama.llama_free(self._context)
         llama.llama_model_free(self._model)
         self._context = self._model = self._memory = None
+
+
+def _pointer(array: NDArray[Any], kind: Any) -> Any:
+    return cast("Any", ctypes.cast)(int(array.ctypes.data), ctypes.POINTER(kind))
 
 
 def load(source: ModelSource) -> Backend:
@@ -195,11 +213,11 @@ def load(source: ModelSource) -> Backend:
         context = _context(model, shape, int(options.get("threads", os.cpu_count() or 1)), path)
         runtime = _Runtime(model, context, source.name, shape, ends)
         _try(runtime, path)
-        return TokenBackend(
+        return BatchingBackend(
             runtime,
             encoding,
-            budget=shape.cache_bytes * shape.sequences,
             piece_ms=float(options.get("piece_ms", 50.0)),
+            saved_bytes=int(options.get("saved_bytes", 0)),
         )
     except BaseException:
         if context is not None:
@@ -278,7 +296,7 @@ def _shape(model: Any, source: ModelSource, options: Mapping[str, Any]) -> Shape
     ) // llama.llama_model_n_head(model)
     values = _number(model, "attention.value_length") or size
     cell = llama.llama_model_n_layer(model) * llama.llama_model_n_head_kv(model) * (size + values) * element
-    one = int(cell * -(-window // _PAD) * _PAD)
+    one = cell * -(-window // _PAD) * _PAD
     budget = int(options.get("cache_bytes", max(_CACHE_BYTES, one)))
     if budget < one:
         raise ModelError(
@@ -286,7 +304,9 @@ def _shape(model: Any, source: ModelSource, options: Mapping[str, Any]) -> Shape
             code="option_invalid",
             hint="Raise the option cache_bytes, or lower context_length.",
         )
-    return Shape(window, one, min(budget // one, _MOST_SEQUENCES), element)
+    # More than a whole window for each sequence would never be used.
+    cells = min(budget // cell // _PAD, -(-window // _PAD) * _MOST_SEQUENCES) * _PAD
+    return Shape(window, cells, cell, _MOST_SEQUENCES, element)
 
 
 def _number(model: Any, key: str) -> int:
@@ -303,9 +323,9 @@ def _text(model: Any, key: str) -> str:
 
 def _context(model: Any, shape: Shape, threads: int, path: Path) -> Any:
     settings = llama.llama_context_default_params()
-    settings.n_ctx = -(-shape.window // _PAD) * _PAD * shape.sequences
-    settings.n_seq_max = shape.sequences
-    settings.kv_unified = False  # Each sequence has cells of its own, and pays for no others.
+    settings.n_ctx = shape.cells
+    settings.n_seq_max = settings.n_outputs_max = shape.sequences
+    settings.kv_unified = True  # One memory of cells, which sequences can share.
     settings.swa_full = True  # A sliding window's cells could not be cut back.
     settings.type_k = settings.type_v = llama.GGML_TYPE_F32 if shape.element == 4 else llama.GGML_TYPE_F16
     if shape.element == 4:
@@ -369,8 +389,15 @@ def _encoding(vocabulary: Any, path: Path) -> tuple[VocabularyEncoding, tuple[in
 
 def _try(runtime: _Runtime, path: Path) -> None:
     """Compute one token: a model that loads may still not run."""
-    cache = runtime.new_cache()
-    logits = cache.append((runtime.ends[0],))
+    try:
+        (logits,) = runtime.compute([Entry(0, 0, 0, (runtime.ends[0],), False, True)])
+    except RuntimeError as error:
+        raise ModelError(
+            f"The model {path} does not run: {error}",
+            code="model_broken",
+            hint="Download the file again; or the installed llama-cpp-python is broken.",
+        ) from error
+    runtime.cut(0, 0)
     if not np.isfinite(logits).all():
         raise ModelError(
             f"The model {path} computes numbers that are not finite.",

@@ -17,7 +17,7 @@ from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, ModelSource, Request, Segment
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.errors import ModelError
-from tests.backends.conformance import GREEDY, WILD, Conformance, follow, say
+from tests.backends.conformance import GREEDY, WILD, Conformance, Said, follow, say
 from tests.backends.tiny import WINDOW, gguf_file
 from tests.backends.toy import CONTROL, byte_fallback, byte_level, prompt
 
@@ -147,17 +147,84 @@ def test_a_rewind_that_the_runtime_cannot_do_computes_again(
     backend.close()
 
 
+CELL = 2 * 2 * 2 * 2 * 16  # keys and values, two bytes, layers, heads, size
+
+
 def test_memory_stays_within_the_budget_and_sequences_come_back(files: dict[str, Path]) -> None:
-    each = 2 * 2 * 2 * 2 * 16 * WINDOW  # keys and values, two bytes, layers, heads, size
-    backend = load(files["nemotron"], cache_bytes=3 * each + 5)
-    first = say(backend, Request(prompt=prompt("Hello 0"), sampling=GREEDY, session="0"))
-    assert backend.memory_bytes() == each
+    budget = 3 * WINDOW * CELL + 5
+    backend = load(files["nemotron"], cache_bytes=budget)
+
+    def greet(number: int) -> Said:
+        asked = prompt("Hello", system=f"{number} " * 200)
+        return say(backend, Request(prompt=asked, sampling=GREEDY, session=str(number)))
+
+    first = greet(0)
+    assert backend.memory_bytes() == CELL * (first.usage.prompt_tokens + first.usage.generated_tokens - 1)
     for number in range(1, 12):
-        say(backend, Request(prompt=prompt(f"Hello {number}"), sampling=GREEDY, session=str(number)))
+        greet(number)
         if number % 4 == 0:
             backend.release(str(number))
-        assert backend.memory_bytes() <= 3 * each
-    assert say(backend, Request(prompt=prompt("Hello 0"), sampling=GREEDY, session="0")).text == first.text
+        assert backend.memory_bytes() <= budget
+    again = greet(0)
+    assert again.ids[:4] == first.ids[:4]
+    assert again.usage.cached_tokens < 20
+    backend.close()
+
+
+def test_an_evicted_session_comes_back_from_where_it_was_saved(files: dict[str, Path]) -> None:
+    backend = load(
+        files["nemotron"], cache_bytes=2 * WINDOW * CELL, saved_bytes=WINDOW * CELL, cache_type="f16"
+    )
+
+    def greet(number: int) -> Said:
+        asked = prompt("Hello", system=f"{number} " * 120)
+        return say(backend, Request(prompt=asked, sampling=GREEDY, session=str(number)))
+
+    first = greet(0)
+    for number in range(1, 5):
+        greet(number)
+        assert backend.memory_bytes() <= 3 * WINDOW * CELL
+    greet(4)
+    back = greet(3)
+    assert back.usage.cached_tokens == back.usage.prompt_tokens - 1
+    for number in range(5, 9):  # The saved ones make room for others in their turn.
+        greet(number)
+    assert greet(0).ids[:4] == first.ids[:4]
+    backend.close()
+
+
+@pytest.mark.parametrize("family", TOKENIZERS)
+def test_characters_share_what_their_prompts_have_in_common(files: dict[str, Path], family: str) -> None:
+    """Cells are counted once, and what is said does not depend on who came before."""
+    world = "You live in Veldran, where the iron gate opens at dawn. " * 3
+    prompts = [prompt(f"I am number {number}.", system=world) for number in range(4)]
+    together, alone = load(files[family], cache_type="f32"), load(files[family], cache_type="f32")
+    for number, one in enumerate(prompts):
+        request = Request(prompt=one, sampling=GREEDY, session=str(number))
+        said, cold = say(together, request), say(alone, request)
+        alone.release(str(number))
+        assert (said.text, cold.usage.cached_tokens) == (cold.text, 0)
+        assert number == 0 or said.usage.cached_tokens > 20
+    for number, one in enumerate(prompts):  # The first ones have cells that others use as well.
+        request = Request(prompt=one, sampling=GREEDY, session=str(number))
+        again = say(together, request)
+        assert again.usage.computed_tokens == 1
+        assert again.text == say(alone, request).text
+    together.close()
+    alone.close()
+
+
+def test_a_thousand_turns_do_not_grow(files: dict[str, Path]) -> None:
+    backend: Any = load(files["nemotron"], cache_bytes=2 * WINDOW * CELL, saved_bytes=WINDOW * CELL)
+    short = replace(GREEDY, max_tokens=2)
+    for turn in range(1000):
+        asked = prompt(f"Line {turn % 17}", system="gate " * (turn % 40))
+        said = say(backend, Request(prompt=asked, sampling=short, session=f"{turn % 9}"))
+        assert said.usage.generated_tokens
+    assert backend.memory_bytes() <= 3 * WINDOW * CELL
+    engine = backend._engine
+    assert not engine._jobs
+    assert len(engine._states) == len(engine._scheduler._saved)
     backend.close()
 
 
@@ -212,6 +279,7 @@ def test_an_architecture_that_nobody_knows(files: dict[str, Path], tmp_path: Pat
         ({"device": "abacus"}, "option_invalid"),
         ({"cache_type": "q1"}, "option_invalid"),
         ({"cache_bytes": 1000}, "option_invalid"),
+        ({"saved_bytes": -1}, "option_invalid"),
     ],
 )
 def test_options_are_checked(files: dict[str, Path], options: dict[str, Any], code: str) -> None:
