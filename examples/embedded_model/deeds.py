@@ -67,8 +67,8 @@ def nearby(t: Talk) -> list[str]:
     return [x for x in t.state.get("nearby", "").split(", ") if x]
 
 
-def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False) -> str:
-    """Ask for one of the tools; returns the call as it should be spelled."""
+def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False, bare: bool = False) -> str:
+    """Ask for one of the tools; returns the call as it should be spelled. `bare`: nothing around the call."""
     r = t.rng
     tool = r.choice(tools)
     near = nearby(t)
@@ -86,13 +86,15 @@ def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False) -> str:
         r.shuffle(near)
         t.state = t.state | {"nearby": ", ".join(near)}
     share, t.now_share = t.now_share, 1.0 if new else t.now_share
-    rows = contexts_for(t, None, r.choice([0, 0, 0, 0, 1, 2]))[0]
+    rows = [] if bare else contexts_for(t, None, r.choice([0, 0, 0, 0, 1, 2]))[0]
     rows += t.now()
     t.now_share = share
     t.conv.user(ask(r, req.line), rows)
     spelled = call(tool.name, req.arguments)
     before = "" if quiet or r.random() < 0.3 else t.me.voice("ok", r) + " "
-    if r.random() < 0.3:
+    if bare:
+        t.conv.says(spelled)
+    elif r.random() < 0.3:
         t.conv.says(before + spelled)
         result_turn(t, tool, req)
     else:
@@ -228,6 +230,23 @@ def look_turn(t: Talk) -> None:
     t.conv.user(F.typed(r, r.choice(q.split(" / "))), contexts_for(t, None, r.choice([0, 0, 1]))[0] + t.now())
     t.conv.says(dress(t, a, 0.6))
     t.now_share = share
+
+
+def drill(lex: Lexicon, turns: int) -> Conversation:
+    """The same few tools asked for again and again: which one, and with what, is most of what there is to learn."""
+    me = worlds.make_persona(lex, 0.0)
+    t = Talk(lex, me, Conversation(me.system))
+    t.state, t.now_share = make_state(lex), 0.0
+    tools = with_tools(t, lex.rng.randint(2, 6))
+    for _ in range(turns):
+        r = lex.rng.random()
+        if r < 0.8:
+            call_turn(t, tools, quiet=True, bare=True)
+        elif r < 0.9:
+            chat_turn(t, tools)
+        else:
+            no_tool_turn(t, tools)
+    return t.conv
 
 
 def tool_conversation(lex: Lexicon, turns: int, most: int) -> Conversation:

@@ -32,7 +32,19 @@ STAGES: list[tuple[float, dict[str, float]]] = [
             "book": 0.15,
         },
     ),
-    (1e9, {"echo": 0.01, "dense4": 0.06, "lore": 0.2, "tool4": 0.2, "full": 0.36, "book": 0.17}),
+    (
+        1e9,
+        {
+            "echo": 0.01,
+            "dense4": 0.04,
+            "lore": 0.08,
+            "lore drill": 0.19,
+            "tool4": 0.1,
+            "tool drill": 0.2,
+            "full": 0.26,
+            "book": 0.12,
+        },
+    ),
 ]
 SKILLS = {
     "fact": 28,
@@ -135,6 +147,10 @@ def conversation(
             return S.dense_conversation(lex, rng.randint(2, 5), 4, 0.25)
         case "lore":
             return lore_conversation(lex, rng.randint(3, 6))
+        case "lore drill":
+            return reading.drill(lex, rng.randint(6, 12))
+        case "tool drill":
+            return deeds.drill(lex, rng.randint(6, 12))
         case "tool1":
             return deeds.tool_conversation(lex, rng.randint(2, 5), 2)
         case "tool4":

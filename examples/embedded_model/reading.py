@@ -15,8 +15,10 @@ from functools import cache
 import corpus
 import facts as F
 import lore
+import worlds
 from lexicon import PROFESSION, Lexicon
 from phrases import content
+from render import Conversation
 from skills import Talk, contexts_for, dress
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z{\"])")
@@ -117,6 +119,27 @@ def lore_turn(t: Talk, most: int = 4) -> None:
         again = [text] if r.random() < 0.6 else []
         line = F.typed(r, f.fill(r.choice(told.asked[k])))
         t.say(line, again, dress(t, F.upper(f.fill(told.sentences[k])), 0.7))
+
+
+def drill(lex: Lexicon, turns: int) -> Conversation:
+    """A few passages, once, and many lines about them: where the answer stands is most of what there is to learn."""
+    me = worlds.make_persona(lex, 0.0)
+    t = Talk(lex, me, Conversation(me.system))
+    told = [(lore_, F.Filler(lex)) for lore_ in lex.rng.sample(lore.book(), lex.rng.randint(2, 5))]
+    rows = [F.upper(f.fill(" ".join(x.sentences))) for x, f in told]
+    for n in range(turns):
+        x, f = lex.rng.choice(told)
+        reply = next(v for v in (me.voice("unk", lex.rng, "{x}") for _ in range(99)) if "{x}" not in v)
+        if lex.rng.random() < 0.75:
+            k = lex.rng.choice([k for k, asked in enumerate(x.asked) if asked])
+            line, reply = f.fill(lex.rng.choice(x.asked[k])), f.fill(x.sentences[k])
+        elif x.open and lex.rng.random() < 0.6:
+            line = f.fill(lex.rng.choice(x.open))
+        else:
+            other = lex.rng.choice([y for y in lore.book() if all(y is not z for z, _ in told)])
+            line = F.Filler(lex).fill(lex.rng.choice([q for asked in other.asked for q in asked]))
+        t.say(F.typed(lex.rng, line), rows if n == 0 else [], F.upper(reply))
+    return t.conv
 
 
 def open_turn(t: Talk, most: int = 4) -> None:
