@@ -75,7 +75,7 @@ OWNERS = {
     "pydantic_core": ("npcsdk.persona",),
     "numpy": ("npcsdk.backends", "npcsdk.memory"),
     "jinja2": ("npcsdk.prompt.templates.jinja_render",),
-    "llama_cpp": ("npcsdk.backends.llama_cpp",),
+    "llama_cpp": ("npcsdk.backends.llama_cpp", "npcsdk.backends.device_queries"),
     "torch": ("npcsdk.backends.transformers",),
     "transformers": ("npcsdk.backends.transformers",),
     "httpx": ("npcsdk.backends.http_stream",),

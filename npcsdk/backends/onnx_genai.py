@@ -35,12 +35,13 @@ from npcsdk.backends.sampler import Logits
 from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import ModelError
 
-__all__ = ["load"]
+__all__ = ["devices", "load"]
 
 og = cast(
     "Any", _og
 )  # The package has no types. Everything that it returns is named and typed in this module.
 
+_BUILT_FOR = ("cuda", "dml")
 _CACHE_BYTES = 512 << 20
 _OPTIONS = ("device", "threads", "context_length", "cache_bytes", "piece_ms")
 _NOT_OURS = (
@@ -211,6 +212,11 @@ def load(source: ModelSource) -> Backend:
             hint=_why(error, device),
         ) from error
     return TokenBackend(runtime, encoding, budget=budget, piece_ms=float(options.get("piece_ms", 50.0)))
+
+
+def devices() -> list[dict[str, Any]]:
+    """What the installed package was built for besides the processor, for `npcsdk.backends.survey`."""
+    return [{"kind": kind} for kind in _BUILT_FOR if bool(getattr(og, f"is_{kind}_available")())]
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:

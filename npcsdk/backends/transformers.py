@@ -37,7 +37,7 @@ from npcsdk.backends.sampler import Logits
 from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import MissingExtra, ModelError
 
-__all__ = ["load"]
+__all__ = ["devices", "load"]
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +160,17 @@ def load(source: ModelSource) -> Backend:
         )
     _try(runtime, folder)
     return TokenBackend(runtime, encoding, budget=budget, piece_ms=float(options.get("piece_ms", 50.0)))
+
+
+def devices() -> list[dict[str, Any]]:
+    """The GPUs that PyTorch can use, for `npcsdk.backends.survey`."""
+    found: list[dict[str, Any]] = []
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        known = torch.cuda.get_device_properties(number)
+        found.append({"kind": "cuda", "name": str(known.name), "memory": int(known.total_memory)})
+    if torch.backends.mps.is_available():
+        found.append({"kind": "metal", "name": "Apple GPU"})
+    return found
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:

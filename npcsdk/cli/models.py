@@ -1,4 +1,5 @@
-"""``npcsdk models list | info MODEL | pull NAME``: what there is, what something is, and getting it."""
+"""``npcsdk models list | info MODEL | pull NAME | advise [MODEL]``: what there is, what something is, getting it,
+and what suits this machine."""
 
 from __future__ import annotations
 
@@ -166,6 +167,29 @@ def _bar() -> Generator[tuple[Callable[[Plan], None], Callable[[Progress], None]
             bar.update(task, description=doing, completed=progress.done, total=progress.total)
 
         yield on_plan, draw
+
+
+@models.command()
+@reports_errors
+def advise(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="A catalogue name, folder or file. Left out: the one that fits."
+        ),
+    ] = None,
+    characters: Annotated[
+        int, typer.Option("--characters", metavar="N", min=1, help="How many speak at once.")
+    ] = 1,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure what can run here now; takes seconds.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which runtime and precision suit this machine, why, and the command to run next."""
+    from npcsdk.cli.advising import report
+
+    report(model, characters, measure=measure, as_json=as_json)
 
 
 # Facts.

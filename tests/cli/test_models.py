@@ -123,3 +123,59 @@ def test_a_gated_model_is_a_paragraph(hub: Hub, monkeypatch: pytest.MonkeyPatch,
     assert result.exit_code == 2
     assert "model_gated" in result.stderr
     assert "HF_TOKEN" in result.stderr
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtimes' answers, without asking them: that is `tests/backends/test_survey.py`'s."""
+    from npcsdk.backends.survey import Answer
+    from npcsdk.cli import advising
+
+    gpu = {"kind": "cuda", "name": "A GPU", "memory": 1 << 30}
+    answers = (
+        Answer(backend="onnx_genai", version="0.18"),
+        Answer(backend="llama_cpp", version="0.3", problem="its process ended with code -6: abort"),
+        Answer(backend="transformers", version="5", devices=(gpu,)),
+    )
+    monkeypatch.setattr(advising, "survey", lambda: answers)
+
+
+def test_advice_says_what_why_and_what_next(asked: None) -> None:
+    said = run("advise", "embedded").stdout
+    assert "Run embedded with onnx_genai" in said
+    assert "because" in said
+    assert "Next: npcsdk play\n" in said
+    assert "A GPU (transformers: cuda)" in said
+    assert "Does not load: llama_cpp: its process ended with code -6" in said
+    facts = json.loads(run("advise", "nemotron-mini-4b-gguf", "--json").stdout)
+    assert facts["at_hand"] is None
+    assert facts["machine"]["devices"][0]["memory"] == 1 << 30
+    every = [facts["advice"], *facts["others"]]
+    assert any("does not load" in one["against"] for one in every if one)
+    assert json.loads(run("advise", "--json").stdout)["chosen"]
+
+
+def test_advice_for_a_folder_reads_its_size(asked: None) -> None:
+    folder = str(catalog.CATALOG["embedded"].path)
+    facts = json.loads(run("advise", folder, "--json").stdout)
+    assert facts["advice"]["backend"] == "onnx_genai"
+    assert facts["advice"]["ready"]
+    assert 100 << 20 < facts["advice"]["memory"] < 1 << 30
+    result = run("advise", "./nowhere")
+    assert result.exit_code == 2
+    assert "model_not_found" in result.stderr
+
+
+def test_a_measurement_on_request(asked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from npcsdk.backends.survey import Measured
+    from npcsdk.cli import advising
+
+    def measured(model: str | None, options: Any = None) -> Measured:
+        return Measured(backend="onnx_genai", model=model or "embedded", prefill=500, decode=70, together=60)
+
+    monkeypatch.setattr(advising, "measure_apart", measured)
+    monkeypatch.setattr(advising, "read_speed", lambda: 2e10)
+    said = run("advise", "embedded", "--measure").stdout
+    assert "reads 500 tokens a second, says 70; four at once 60 together" in said
+    said = run("advise", "gemma-2-9b-it-ov", "--measure").stdout
+    assert "memory is read at 20.0 GB a second" in said
