@@ -80,6 +80,7 @@ def resolve(model: str | None) -> ModelSource:
         why=found.why,
         chat_template=found.chat_template,
         tokens=found.tokens,
+        options={"summaries": "model"} if found.entry is not None and found.entry.summaries else {},
     )
     return _served(source) if found.kind == "server" else source
 

@@ -14,7 +14,7 @@ from npcsdk.actions.constraint import Offer
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import CancelFlag, Constraint, Finish, FinishReason, Request
 from npcsdk.dialogue.clock import TurnClock
-from npcsdk.dialogue.history import History, heard_messages
+from npcsdk.dialogue.history import History
 from npcsdk.dialogue.listening import TurnEvents
 from npcsdk.dialogue.mind import Limits, Mind
 from npcsdk.dialogue.notebook import Notebook
@@ -24,13 +24,13 @@ from npcsdk.dialogue.preparing import Preparation
 from npcsdk.dialogue.remembering import HEARD, refers_back
 from npcsdk.dialogue.running import REASONS, Running, checked_state, defect, failed, tools_of
 from npcsdk.dialogue.turn import Result, TurnMachine
+from npcsdk.dialogue.upkeep import Upkeep
 from npcsdk.errors import NpcError, TurnError
-from npcsdk.events import Event, Failed, Recalled, Tokens
+from npcsdk.events import Event, Failed, Tokens
 from npcsdk.memory.recall import Passage
 from npcsdk.prompt.budget import Shares
 from npcsdk.prompt.build import REACT_LINE, event_line, state_line
-from npcsdk.prompt.compose import Composed, Composer
-from npcsdk.prompt.templates import ChatMessage
+from npcsdk.prompt.compose import Composed, Composer, Stable
 from npcsdk.prompt.untrusted import is_only_control, scrubbed
 
 __all__ = ["Conversation", "Limits", "Mind"]
@@ -70,13 +70,14 @@ class Conversation:
         self._flag = CancelFlag()
         self._machine: TurnMachine | None = None
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
-        self._numbers = itertools.count(1)
         self._offering = Offering(npc.id, mind.cooldowns, mind.limits.actions)
         self._notebook = Notebook(mind.memory, npc.id, player)
         self._history = History(mind.memory, self._notebook, id=id, npc=npc, player=player)
         self._cut_short: frozenset[str] = frozenset()
         self._state: dict[str, Any] = {}
+        self._upkeep = Upkeep(self._history, mind.summaries, self._condition, lambda: mind.memory.timeline)
         self._read()
+        self._numbers = itertools.count(self._history.last_number + 1)
 
     def _read(self) -> None:
         """Take up what memory has: at the beginning, and after a save was loaded."""
@@ -93,6 +94,7 @@ class Conversation:
         )
         self._history.restore(self._composer, room=window)
         self._stale = False
+        self._upkeep.drop()
 
     @property
     def closed(self) -> bool:
@@ -192,14 +194,15 @@ class Conversation:
             if self._closed or self._busy or self._preparation is not None:
                 return Tokens()
             self._preparation = preparation = Preparation(cancel or CancelFlag())
+            self._upkeep.take(self._composer)
+            self._mind.summaries.turn_begins()
         try:
             definitions = self.npc.allowed(self._definitions())
             shown, _ = self._offering.now(definitions, self._state, line)
             stable = self._composer.stable(self.npc.sections(self._state), tools_of(shown))
             found = self._recall_for(line) if line.strip() else []
-            passages = [(item.source, item.text) for item in found]
             now = [state_line(self._state)] if line and state_line(self._state) else []
-            composed = self._composer.compose(stable, self._history.past, passages, now, scrubbed(line))
+            composed = self._filled(stable, found, now, scrubbed(line))
             prompt = composed.prompt(self._template)
             return preparation.run(
                 self._mind.backend, prompt, self.npc.sampling(self._mind.sampling, 0), self.id
@@ -207,6 +210,7 @@ class Conversation:
         finally:
             with self._condition:
                 self._preparation = None
+                self._mind.summaries.turn_over()
                 self._condition.notify_all()
 
     def heard(self, turn: str, offset: int) -> bool:
@@ -219,6 +223,7 @@ class Conversation:
             if running is not None and running.id == turn:
                 running.heard = max(offset, 0)
                 return True
+            self._upkeep.heard_less(self._composer, running=self._busy)
             if not self._history.cut(turn, offset, self._composer, self._mind.tool_format, self._state):
                 return False
             self._cut_short |= {turn}
@@ -269,6 +274,8 @@ class Conversation:
             while self._preparation is not None:  # what it has computed is kept
                 self._preparation.cancel.set()
                 self._condition.wait()
+            self._upkeep.take(self._composer)
+            self._mind.summaries.turn_begins()
             current = Running(
                 id=turn or f"{self.id}:{next(self._numbers)}",
                 line=line,
@@ -295,8 +302,11 @@ class Conversation:
         """The turn is over. Holds the lock."""
         self._busy = False
         self._current = self._machine = None
+        self._mind.summaries.turn_over()
         if self._stale and not self._closed:
             self._read()
+        if not self._closed:
+            self._upkeep.sum_up(self._composer)
 
     def _events(self, turn: Running) -> Generator[Event, None, None]:
         last: Event
@@ -333,10 +343,7 @@ class Conversation:
         passages = self._recall(turn)
         turn.composed = composed = self._compose(turn, shown, passages)
         turn.dropped = composed.dropped
-        turn.recalled = tuple(
-            Recalled(source=item.source, text=item.text, score=item.score, reason=item.reason)
-            for item in (passages[index] for index in composed.kept_passages)
-        )
+        turn.recalled = self._history.recalled(composed, passages)
         machine = turn.machine = TurnMachine(
             offer=offer,
             tool_format=mind.tool_format,
@@ -456,41 +463,20 @@ class Conversation:
         now = [state_line(turn.state)] if state_line(turn.state) else []
         if turn.happening:
             now.append(event_line(turn.happening))
-        return self._composer.compose(
-            stable, self._history.past, [(item.source, item.text) for item in passages], now, turn.line
-        )
+        return self._filled(stable, passages, now, turn.line)
+
+    def _filled(self, stable: Stable, passages: Sequence[Passage], now: Sequence[str], line: str) -> Composed:
+        shown = [(item.source, item.text) for item in passages]
+        history = self._history
+        return self._composer.compose(stable, history.past, shown, now, line, earlier=history.earlier)
 
     def _keep(self, turn: Running) -> NpcError | None:
         """Put a turn that is over into history and memory; the error if memory could not take it."""
-        machine, composed = turn.machine, turn.composed
-        answered: tuple[ChatMessage, ...] = ()
-        if machine is not None and composed is not None:
-            if machine.generating:
-                machine.round_over(cancelled=True)
-            answered = tuple(message for message in machine.messages if message.text)
-            if turn.heard is not None and turn.heard < len(turn.spoken):
-                answered = heard_messages(answered, turn.heard, self._mind.tool_format)
-            while answered and answered[-1].role == "tool":
-                answered = answered[:-1]
-            if answered:
-                self._history.add(turn.id, (composed.user, *answered), self._composer)
         try:
-            self._remember(turn, answered)
+            self._history.keep(turn, self._composer, self._mind.tool_format)
         except NpcError as error:
             return error
         except Exception as error:  # a defect of ours or of a store's: the game must go on
             logger.exception("turn %s cannot be remembered", turn.id)
             return defect("The turn was not remembered", error)
         return None
-
-    def _remember(self, turn: Running, answered: Sequence[ChatMessage]) -> None:
-        said = turn.said(self.npc.id, self.player)
-        sent = (turn.composed.user, *answered) if turn.composed and answered else ()
-        self._mind.memory.append_turn(
-            self.id,
-            self.npc.id,
-            self.player,
-            said.record(sent),
-            experiences=said.experiences(self.npc.name, self.id, turn.state),
-            timeline=turn.timeline,
-        )

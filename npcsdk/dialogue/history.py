@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from npcsdk.actions.formats import ToolFormat
-from npcsdk.actions.stream import CallPart, CallStream, Speech
+from npcsdk.actions.stream import CallPart, Speech
 from npcsdk.dialogue.notebook import Notebook
 from npcsdk.dialogue.npc import Npc
-from npcsdk.dialogue.remembering import HEARD, Said, as_records
+from npcsdk.dialogue.remembering import HEARD, Said, as_records, told_of
+from npcsdk.dialogue.running import Running
+from npcsdk.dialogue.summaries import Work, summed_up
 from npcsdk.errors import WorldError
-from npcsdk.memory.recall import Memory
-from npcsdk.prompt.compose import Composer, Past
+from npcsdk.events import Recalled
+from npcsdk.memory.recall import Memory, Passage, Summary, Told
+from npcsdk.prompt.compose import Composed, Composer, Past
 from npcsdk.prompt.templates import ChatMessage
 
 __all__ = ["History", "heard_messages"]
 
 
+@dataclass(slots=True)
+class _Turn:
+    """One turn that is over. ``past`` is None where there was no answer, or where it is beyond what a prompt holds."""
+
+    id: str
+    record: Mapping[str, Any]
+    past: Past | None
+
+
 class History:
-    """The finished turns of one conversation, oldest first.
+    """The finished turns of one conversation, oldest first, but for those that its summary stands for.
 
     Args:
         memory: where the turns are kept.
@@ -35,10 +48,38 @@ class History:
         self._id = id
         self._npc = npc
         self._player = player
-        self.past: list[Past] = []
-        self.ids: list[str] = []
-        """The turns' ids, one for each in ``past``."""
+        self._turns: list[_Turn] = []
+        self.summary: Summary | None = None
+        """What stands for the turns that are not here."""
         self.last_line = ""
+        self.last_number = 0
+        """The greatest number of those that the SDK itself gave to turns of this conversation."""
+
+    @property
+    def past(self) -> list[Past]:
+        """What a prompt may repeat."""
+        return [turn.past for turn in self._turns if turn.past is not None]
+
+    @property
+    def ids(self) -> list[str]:
+        """The turns' ids, one for each in ``past``."""
+        return [turn.id for turn in self._turns if turn.past is not None]
+
+    @property
+    def earlier(self) -> str:
+        """What the prompt says of the turns that are not here, or ""."""
+        return self.summary.text(self._player) if self.summary is not None else ""
+
+    def recalled(self, composed: Composed, passages: Sequence[Passage]) -> tuple[Recalled, ...]:
+        """What stands in a prompt besides the turns themselves, and why: for people who look into a turn."""
+        found = [
+            Recalled(source=item.source, text=item.text, score=item.score, reason=item.reason)
+            for item in (passages[index] for index in composed.kept_passages)
+        ]
+        if composed.earlier and self.summary is not None:
+            reason = f"stands for the first {self.summary.turns} turns"
+            found.insert(0, Recalled(source="memory/summary", text=self.earlier, score=1.0, reason=reason))
+        return tuple(found)
 
     def restore(self, composer: Composer, room: int) -> None:
         """Take up what memory has of the conversation: as many tokens as a prompt may hold.
@@ -46,9 +87,10 @@ class History:
         Raises:
             WorldError: the conversation is between others (``conversation_taken``).
         """
-        self.past, self.ids, self.last_line = [], [], ""
-        for turn in reversed(_amended(self._memory.history(self._id))):
-            who = str(turn.get("npc", self._npc)), str(turn.get("player", self._player))
+        self._turns, self.last_line = [], ""
+        self.summary, records = self._uncovered(self._memory.summary(self._id))
+        for turn in reversed(records):
+            who = str(turn.get("npc", self._npc.id)), str(turn.get("player", self._player))
             if who != (self._npc.id, self._player):
                 raise WorldError(
                     f"The conversation {self._id!r} is between {who[0]!r} and {who[1]!r}.",
@@ -57,17 +99,111 @@ class History:
                 )
             if not self.last_line and not turn.get("event"):
                 self.last_line = str(turn.get("line", ""))
+            past = None
             if room > 0 and turn.get("messages"):
                 messages = tuple(ChatMessage.of(item["role"], str(item["text"])) for item in turn["messages"])
                 past = Past(messages, composer.tokens(messages))
-                self.past.insert(0, past)
-                self.ids.insert(0, str(turn.get("turn", "")))
                 room -= past.tokens
+            self._turns.insert(0, _Turn(str(turn.get("turn", "")), turn, past))
+        if self.summary is not None and composer.context_tokens(self.earlier) > composer.summary_tokens:
+            self.summary = summed_up(self._work(composer, self.summary, (), self.summary.upto, 0))
 
-    def add(self, turn: str, messages: tuple[ChatMessage, ...], composer: Composer) -> None:
-        """A turn is over; ``messages`` are the user's and what answered it."""
-        self.past.append(Past(messages, composer.tokens(messages)))
-        self.ids.append(turn)
+    def keep(self, turn: Running, composer: Composer, tool_format: ToolFormat) -> None:
+        """A turn is over: put it into history and memory.
+
+        Raises:
+            NpcError: memory could not take it.
+        """
+        machine, composed = turn.machine, turn.composed
+        answered: tuple[ChatMessage, ...] = ()
+        if machine is not None and composed is not None:
+            if machine.generating:
+                machine.round_over(cancelled=True)
+            answered = tuple(message for message in machine.messages if message.text)
+            if turn.heard is not None and turn.heard < len(turn.spoken):
+                answered = heard_messages(answered, turn.heard, tool_format)
+            while answered and answered[-1].role == "tool":
+                answered = answered[:-1]
+        said = turn.said(self._npc.id, self._player)
+        sent = (composed.user, *answered) if composed is not None and answered else ()
+        record = said.record(sent)
+        self._turns.append(_Turn(turn.id, record, Past(sent, composer.tokens(sent)) if sent else None))
+        self._memory.append_turn(
+            self._id,
+            self._npc.id,
+            self._player,
+            record,
+            experiences=said.experiences(self._npc.name, self._id, turn.state),
+            timeline=turn.timeline,
+        )
+
+    # What stands for the oldest turns.
+
+    def due(self, composer: Composer) -> Work | None:
+        """The turns that are not in the prompt any more, or soon will not be; None while there are none."""
+        going = composer.crowded(self.past)
+        end = waiting = 0  # turns at the beginning, and how many of them no prompt has room for
+        for number, turn in enumerate(self._turns, 1):
+            if turn.past is not None:
+                if not going:
+                    break
+                going -= 1
+            if turn.past is not None or turn.record.get("messages"):
+                end, waiting = number, waiting + 1
+        if not waiting:
+            return None
+        gone = self._turns[:end]
+        told = tuple(line for turn in gone for line in told_of(turn.record, turn.id))
+        return self._work(composer, self.summary, told, gone[-1].id, end)
+
+    def write(self, summary: Summary, timeline: int) -> None:
+        """Write what stands for the oldest turns from now on; `take` it when no turn runs.
+
+        Raises:
+            MemoryStoreError: it cannot be written; the turns stay.
+        """
+        self._memory.append_summary(self._id, self._npc.id, self._player, summary, timeline=timeline)
+
+    def take(self, summary: Summary, composer: Composer) -> None:
+        """Let ``summary`` stand for the turns that it sums up."""
+        covered = summary.turns - (self.summary.turns if self.summary is not None else 0)
+        gone, self._turns = self._turns[:covered], self._turns[covered:]
+        composer.forget_first(sum(turn.past is not None for turn in gone))
+        self.summary = summary
+
+    def _uncovered(self, summary: Summary | None) -> tuple[Summary | None, list[Mapping[str, Any]]]:
+        """The summary, and the turns that it does not stand for; all of them where its own are not here."""
+        records = _amended(self._memory.history(self._id))
+        numbers = (str(record.get("turn", "")).removeprefix(f"{self._id}:") for record in records)
+        self.last_number = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        if summary is not None:
+            for place in range(min(summary.turns, len(records)) - 1, -1, -1):
+                if str(records[place].get("turn", "")) == summary.upto:
+                    return replace(summary, turns=place + 1), records[place + 1 :]
+        return None, records
+
+    def _work(
+        self, composer: Composer, previous: Summary | None, told: tuple[Told, ...], upto: str, turns: int
+    ) -> Work:
+        return Work(
+            name=self._npc.name,
+            player=self._player,
+            told=told,
+            previous=previous,
+            upto=upto,
+            turns=turns + (previous.turns if previous is not None else 0),
+            tokens=composer.context_tokens,
+            budget=composer.summary_tokens,
+        )
+
+    def _sum_up_again(self, composer: Composer) -> None:
+        """What the summary stands for was amended."""
+        assert self.summary is not None
+        upto, turns = self.summary.upto, self.summary.turns
+        records = _amended(self._memory.history(self._id))[:turns]
+        told = tuple(line for record in records for line in told_of(record, str(record.get("turn", ""))))
+        self.summary = summed_up(self._work(composer, None, told, upto, turns))
+        self._memory.append_summary(self._id, self._npc.id, self._player, self.summary)
 
     def cut(
         self, turn: str, offset: int, composer: Composer, tool_format: ToolFormat, state: Mapping[str, Any]
@@ -87,8 +223,11 @@ class History:
         kept = heard_messages(messages, len(said), tool_format)
         amendment = {"amends": turn, "text": said, "messages": as_records(kept)}
         self._memory.append_turn(self._id, self._npc.id, self._player, amendment)
-        if turn in self.ids:
-            self.past[self.ids.index(turn)] = Past(kept, composer.tokens(kept))
+        here = [each for each in self._turns if each.id == turn]
+        if here:
+            here[-1].record = {**here[-1].record, "text": said}
+            if here[-1].past is not None:
+                here[-1].past = Past(kept, composer.tokens(kept))
         heard = Said(
             npc=self._npc.id,
             player=self._player,
@@ -99,6 +238,8 @@ class History:
             reason=str(record.get("reason", "")),
         )
         self._notebook.cut(turn, heard.experiences(self._npc.name, self._id, state))
+        if not here and self.summary is not None:
+            self._sum_up_again(composer)
         return True
 
     def _record_of(self, turn: str) -> Mapping[str, Any] | None:
@@ -111,17 +252,19 @@ class History:
 
 def _amended(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The turns as they were heard: an amendment takes the place of what it amends."""
-    turns: dict[str, Mapping[str, Any]] = {}
-    unnamed = 0
+    turns: list[Mapping[str, Any]] = []
+    places: dict[str, int] = {}  # an id that was given twice is the newer turn's
     for record in records:
         amends = record.get("amends")
         if amends is None:
-            unnamed += 1
-            turns[str(record.get("turn") or f" {unnamed}")] = record
-        elif amends in turns:
+            if record.get("turn"):
+                places[str(record["turn"])] = len(turns)
+            turns.append(record)
+        elif str(amends) in places:
             kept = {key: record[key] for key in ("text", "messages", "reason") if key in record}
-            turns[str(amends)] = {**turns[str(amends)], **kept, "cut": True}
-    return list(turns.values())
+            place = places[str(amends)]
+            turns[place] = {**turns[place], **kept, "cut": True}
+    return turns
 
 
 def heard_messages(
@@ -152,7 +295,7 @@ def heard_messages(
 
 def _cut(raw: str, room: int, tool_format: ToolFormat) -> tuple[int, str]:
     """How much of an assistant's message is speech, and the message up to ``room`` code points of it."""
-    stream = CallStream(tool_format.opening, tool_format.closing, bare=tool_format.bare)
+    stream = tool_format.stream()
     spoken = 0
     pieces: list[str] = []
     for part in [*stream.feed(raw), *stream.finish()]:

@@ -10,6 +10,7 @@ from npcsdk.actions.cooldown import Cooldowns
 from npcsdk.actions.formats import ToolFormat
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, Sampling
+from npcsdk.dialogue.summaries import Summaries
 from npcsdk.memory.recall import Memory
 from npcsdk.prompt.templates import Template
 
@@ -42,6 +43,7 @@ class Mind:
     memory: Memory
     definitions: Callable[[], Sequence[ActionDefinition]]
     sampling: Sampling
+    summaries: Summaries
     limits: Limits = field(default_factory=Limits)
     cooldowns: Cooldowns = field(default_factory=Cooldowns)
     contexts_in_system: bool = False

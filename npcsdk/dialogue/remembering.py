@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
-from npcsdk.memory.recall import Experience
+from npcsdk.memory.recall import Experience, Told
 from npcsdk.prompt.templates import ChatMessage
 
-__all__ = ["HEARD", "Said", "as_records", "refers_back"]
+__all__ = ["HEARD", "Said", "as_records", "refers_back", "told_of"]
 
 HEARD = "#heard"
 """Behind a turn's id: what is remembered of it after it was cut short."""
@@ -31,6 +31,17 @@ def refers_back(line: str) -> bool:
 def as_records(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     """Messages as the journal keeps them."""
     return [{"role": message.role, "text": message.text} for message in messages]
+
+
+def told_of(record: Mapping[str, Any], turn: str) -> list[Told]:
+    """What a turn of the journal says, by who said it: only what the game told is so."""
+    event, line, text = (str(record.get(name) or "").strip() for name in ("event", "line", "text"))
+    found = [Told(origin="game", text=event, turn=turn)] if event else []
+    if line and not event:  # an event stands there with words of ours in the place of a player's
+        found.append(Told(origin="player", text=line, turn=turn))
+    if text:
+        found.append(Told(origin="npc", text=text, turn=turn))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from npcsdk.backends.registry import load, resolve
 from npcsdk.dialogue.conversation import Conversation, Limits, Mind
 from npcsdk.dialogue.notebook import PRIVATE, Notebook
 from npcsdk.dialogue.npc import Npc, definition_of_entry
+from npcsdk.dialogue.summaries import How, Summaries
 from npcsdk.errors import ModelError, WorldError
 from npcsdk.memory.recall import Experience, Knowledge, Memory
 from npcsdk.persona.loader import load_world
@@ -54,13 +55,16 @@ class World:
         self._npcs = {key: Npc(definition, persona) for key, persona in definition.personas.items()}
         self._open: dict[str, Conversation] = {}
         self.add_actions(definition_of_entry(name, entry) for name, entry in definition.actions.items())
+        template = template_for(source)
+        self._summaries = Summaries(backend, template, _how(source.options.get("summaries", "extract")))
         self._mind = Mind(
             backend=backend,
-            template=template_for(source),
+            template=template,
             tool_format=load_format(source.tool_format),
             memory=memory,
             definitions=self.actions,
             sampling=_values(Sampling, "sampling", source.options.get("sampling")),
+            summaries=self._summaries,
             limits=limits or _values(Limits, "limits", source.options.get("limits")),
             contexts_in_system=source.options.get("contexts") == "system",
         )
@@ -234,6 +238,7 @@ class World:
             conversations, self._open = list(self._open.values()), {}
         for conversation in conversations:
             conversation.close()
+        self._summaries.close()
         self._memory.close()
         self._backend.close()
 
@@ -258,7 +263,8 @@ def open_world(
         model: what `npcsdk.backends.registry.resolve` takes; None is the embedded model.
         memory: the folder in which memory is kept; None keeps it for this run only.
         options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``limits`` (see `Limits`),
-            ``contexts``, ``tool_format`` (for a model whose dialect is another than was found); for memory
+            ``contexts``, ``tool_format`` (for a model whose dialect is another than was found), ``summaries``
+            (``model`` has the model sum up what long conversations lose, ``extract`` never does); for memory
             ``embedder`` (``sentence-transformers:FOLDER``, ``openai:MODEL@URL``) and ``memory_index``
             (``chroma:http://host:port`` for a Chroma server).
 
@@ -284,6 +290,16 @@ def open_world(
         raise
     logger.info("world %s with model %s (%s)", definition.name, source.name, source.why)
     return world
+
+
+def _how(given: Any) -> How:
+    if given not in ("extract", "model"):
+        raise ModelError(
+            f"The option `summaries` cannot be {given!r}.",
+            hint="Write model to have the model sum up long conversations, or extract.",
+            code="bad_option",
+        )
+    return given
 
 
 def _values(kind: type[_Kind], name: str, options: Any) -> _Kind:

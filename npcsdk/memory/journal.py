@@ -226,6 +226,17 @@ class Journal:
             "WHERE conversation = ? AND kind = 'transcript' ORDER BY seq", (conversation,), visible=True
         )
 
+    def summary(self, conversation: str) -> Record | None:
+        """The newest summary of a conversation that the current timeline can see."""
+        found = self._select(
+            "WHERE conversation = ? AND kind = 'summary' ORDER BY seq", (conversation,), visible=True
+        )
+        return found[-1] if found else None
+
+    def summaries(self, conversation: str) -> list[Record]:
+        """All summaries of a conversation, on every timeline."""
+        return self._select("WHERE conversation = ? AND kind = 'summary'", (conversation,), visible=False)
+
     def values(self, npc: str, interlocutor: str) -> list[Record]:
         """The numbers set for the two that the current timeline can see, oldest first."""
         return self._select(

@@ -40,6 +40,7 @@ from npcsdk.memory.recaller import Recaller, position_of
 from npcsdk.memory.records import VALUE, Record
 from npcsdk.memory.registry import make_embedder, make_index
 from npcsdk.memory.scoring import Weights
+from npcsdk.memory.summary import Summary, Told, condense, summary_entry, summary_of, usable
 
 __all__ = [
     "WORLD",
@@ -51,7 +52,11 @@ __all__ = [
     "LoreLike",
     "Memory",
     "Passage",
+    "Summary",
+    "Told",
+    "condense",
     "group_owner",
+    "usable",
 ]
 
 _log = logging.getLogger("npcsdk.memory")
@@ -164,6 +169,20 @@ class Memory:
         set_now = value_entries(npc, interlocutor, values or {}, at)
         self._append([transcript, *set_now, *map(entry_of, experiences)], timeline)
 
+    def append_summary(
+        self,
+        conversation: str,
+        npc: str,
+        interlocutor: str,
+        summary: Summary,
+        *,
+        at: float = 0.0,
+        timeline: int | None = None,
+    ) -> None:
+        """Writes what stands for the oldest turns of a conversation from now on; the turns stay."""
+        entry = summary_entry(summary, npc=npc, interlocutor=interlocutor, conversation=conversation, at=at)
+        self._append([entry], timeline)
+
     def set_value(
         self,
         npc: str,
@@ -215,6 +234,11 @@ class Memory:
     def history(self, conversation: str) -> list[dict[str, Any]]:
         """The turns of a conversation as `append_turn` got them, oldest first, on this timeline only."""
         return [dict(record.data or {}) for record in self._journal.transcript(conversation)]
+
+    def summary(self, conversation: str) -> Summary | None:
+        """What stands for the oldest turns of a conversation on this timeline, if anything does."""
+        record = self._journal.summary(conversation)
+        return None if record is None or record.data is None else summary_of(record.data)
 
     def recall(
         self,
@@ -339,6 +363,11 @@ class Memory:
         Raises MemoryStoreError ``forget_unfinished`` when the index could not be begun again in time.
         """
         found = self._journal.traces(tells_of(person))
+        # What a model made of what is erased may tell of it in other words.
+        erased = {record.seq: record for record in found}
+        for talk in {record.conversation for record in found} - {""}:
+            erased |= {record.seq: record for record in self._journal.summaries(talk)}
+        found = list(erased.values())
         named = mentions(person)
         for slot in self._journal.slots():
             if named(slot):

@@ -25,6 +25,10 @@ class Shares:
     """The largest share for this turn's passages."""
     low_water: float = 0.6
     """When history must be trimmed, it is trimmed to this share of its room, so that the cache is lost seldom."""
+    high_water: float = 0.85
+    """When history fills more than this share of its room, what stands for its oldest turns is made ready."""
+    summary: float = 0.08
+    """The largest share for what stands for the turns that history has lost."""
 
     @property
     def prompt(self) -> int:

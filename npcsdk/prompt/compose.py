@@ -47,7 +47,8 @@ class Stable:
 class Composed:
     """A turn's prompt, the user's message in it, the passages that fitted, and what did not fit.
 
-    ``tokens`` is all of it, ``trimmed`` says whether history was cut for it.
+    ``tokens`` is all of it, ``trimmed`` says whether history was cut for it, ``earlier`` whether what stands for the
+    turns before it fitted.
     """
 
     stable: Stable
@@ -58,6 +59,7 @@ class Composed:
     trimmed: bool
     tokens: int
     dropped: tuple[Dropped, ...] = field(default=())
+    earlier: bool = False
 
     def prompt(self, template: Template, added: Sequence[ChatMessage] = ()) -> Prompt:
         """The whole prompt, with the turn's own messages ``added`` after the user's (calls and their results)."""
@@ -91,12 +93,36 @@ class Composer:
         self._shares = shares
         self._in_system = contexts_in_system
         self._start = 0
+        self._room: int | None = None  # for history, as it was in the last prompt
+        self._head: tuple[Stable, str, int] | None = None
         self._stable: tuple[tuple[Section, ...], tuple[Mapping[str, Any], ...], Stable] | None = None
 
     @property
     def start(self) -> int:
         """The first turn of the history that stands in the prompt."""
         return self._start
+
+    @property
+    def summary_tokens(self) -> int:
+        """What may stand for the turns that history has lost."""
+        return int(self._shares.prompt * self._shares.summary)
+
+    def context_tokens(self, text: str) -> int:
+        """What a passage takes in a prompt. Safe to call from any thread."""
+        return self._count(self._template.context(one_line(text))) + 1
+
+    def crowded(self, history: Sequence[Past]) -> int:
+        """How many turns at the history's beginning are not in the prompt any more, or soon will not be."""
+        if self._room is None or len(history) <= self._start:
+            return self._start
+        sizes = [past.tokens for past in history]
+        high = self._shares.high_water
+        going = first_turn(sizes, self._start, int(self._room * high), self._shares.low_water / high)
+        return min(going, max(len(history) - 1, self._start))
+
+    def forget_first(self, turns: int) -> None:
+        """The history has lost its first ``turns``."""
+        self._start = max(self._start - turns, 0)
 
     def tokens(self, messages: Iterable[ChatMessage]) -> int:
         """What messages take in a prompt, their own spelling included; sampled text is counted by its ids."""
@@ -171,10 +197,13 @@ class Composer:
         passages: Sequence[tuple[str, str]],
         now: Sequence[str],
         line: str,
+        *,
+        earlier: str = "",
     ) -> Composed:
         """One turn's prompt.
 
         Args:
+            earlier: what stands for the turns before ``history``; it stands before them, as a passage.
             passages: (source, text), the best first.
             now: what is so or has just happened in the game, as passages that are never dropped.
             line: the player's words.
@@ -182,9 +211,15 @@ class Composer:
         Raises:
             PromptTooLong: the line and the state do not fit beside the character's core text.
         """
-        sizes = [self._count(self._template.context(one_line(text))) + 1 for _, text in passages]
+        sizes = [self.context_tokens(text) for _, text in passages]
         reply = self._measure(self._template.reply())
-        fixed = stable.tokens + self.tokens([self._user(now, line)]) + reply
+        line_tokens = self.tokens([self._user(now, line)])
+        before = (earlier,) if earlier else ()
+        fixed = self._head_tokens(stable, before) + line_tokens + reply
+        lost: tuple[Dropped, ...] = ()
+        if before and fixed > self._shares.prompt:
+            lost = (Dropped(what="summary", tokens=self.context_tokens(earlier)),)
+            before, fixed = (), stable.tokens + line_tokens + reply
         room = min(int(self._shares.prompt * self._shares.passages), self._shares.prompt - fixed)
         if room < 0:
             raise PromptTooLong(
@@ -195,18 +230,15 @@ class Composer:
         chosen = [i for i, keep in enumerate(fit(sizes, room)) if keep]
         while True:  # a tokenizer may need a token more for texts side by side than for each alone
             texts = [passages[i][1] for i in chosen]
-            system_contexts = tuple(texts) if self._in_system else ()
+            system_contexts = (*before, *(texts if self._in_system else ()))
             user = self._user([*([] if self._in_system else texts), *now], line)
-            head = stable.tokens
-            if system_contexts:
-                contexts = [one_line(text) for text in texts]
-                head = self._measure(self._template.head(stable.system, stable.tools, contexts))
-            fixed = head + self.tokens([user]) + reply
+            fixed = self._head_tokens(stable, system_contexts) + self.tokens([user]) + reply
             if fixed <= self._shares.prompt or not chosen:
                 break
             del chosen[-1]
         dropped = [
             *stable.dropped,
+            *lost,
             *(
                 Dropped(what=f"passage:{source}", tokens=sizes[i])
                 for i, (source, _) in enumerate(passages)
@@ -222,8 +254,20 @@ class Composer:
             trimmed=False,
             tokens=fixed + sum(past.tokens for past in history[self._start :]),
             dropped=tuple(dropped),
+            earlier=bool(before),
         )
+        self._room = self._shares.prompt - fixed
         return self.with_room_for(composed, ())
+
+    def _head_tokens(self, stable: Stable, contexts: Sequence[str]) -> int:
+        """What stands before the history; the same as the last time is not measured again."""
+        if not contexts:
+            return stable.tokens
+        told = "\n".join(contexts)
+        if self._head is None or self._head[0] is not stable or self._head[1] != told:
+            head = self._template.head(stable.system, stable.tools, [one_line(text) for text in contexts])
+            self._head = stable, told, self._measure(head)
+        return self._head[2]
 
     def with_room_for(self, composed: Composed, added: Sequence[ChatMessage]) -> Composed:
         """The same prompt, with history trimmed if it would not fit together with the turn's own messages."""

@@ -42,6 +42,8 @@ def test_a_catalogue_name_is_looked_for_where_models_lie(
     source = registry.resolve("nemotron-mini-4b")
     assert source.path == str(tmp_path / "nemotron-mini-4b")
     assert source.context_length == 4096
+    assert source.options["summaries"] == "model"  # the row says that it can
+    assert "summaries" not in registry.resolve(str(tmp_path / "nemotron-mini-4b")).options
 
 
 @pytest.mark.parametrize(

@@ -610,7 +610,7 @@ def test_trimmed_turns_are_remembered(open_world: Any) -> None:
     assert not any("Wolfgang" in item.text for item in last.recalled)
     for _ in range(40):
         list(talk.say("The weather is rather fine today, is it not, and so was it yesterday."))
-    assert "Wolfgang" not in prompts(backend)[-1]
+    assert "User\nMy dog" not in prompts(backend)[-1]
     last = end(list(talk.say("What is my dog called?")))
     assert any("Wolfgang" in item.text for item in last.recalled)
     assert "Wolfgang" in prompts(backend)[-1]
