@@ -1,58 +1,88 @@
-"""The bridge against a bare relay: what one token takes from the worker to the client.
+"""The bridge against a bare relay and against web servers: what one token takes from the worker to the client.
 
-Three processes either way: one that makes tokens, one that hands them on, and this one. The floor is a ROUTER and two
-DEALERs of bare pyzmq that hand on the same bytes; the SDK's side is a worker, a bridge and `npcsdk.connect`.
+Three processes whichever way: one that makes tokens, one that hands them on, and this one. Then the bridge alone: many
+clients, a ping while the worker computes, and a server that is killed and started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import socket
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import zmq
 
+from benchmarks import _bridge_rivals as rivals
+from benchmarks._bridge_rivals import line_of, process
+from benchmarks._bridge_world import PACE
 from benchmarks.harness import Row, Setting
 from npcsdk.bridge.client import connect
-from npcsdk.events import End, Event, Text, Tokens
-from npcsdk.wire.codec import encode_turn_event
+from npcsdk.errors import NpcError
+from npcsdk.events import Text
+from npcsdk.wire import codec
+from npcsdk.wire import messages as m
 
-ROOT = Path(__file__).resolve().parent.parent
-PACE = 0.004  # seconds between tokens
+STEP = 0.02  # seconds between the tokens of each of many clients
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    rounds, tokens = setting.rounds(10), 40 if setting.quick else 150
-    ours: list[float] = []
-    bare: list[float] = []
-    with _served() as address, connect(address) as world, _relay(tokens) as floor:
-        talk = world["npc"].conversation()
-        for number in range(rounds + 1):
-            sides = [(ours, lambda: _turn(talk, tokens)), (bare, floor)]
-            for times, side in sides if number % 2 else reversed(sides):
-                measured = side()
-                if number:  # the first warms up
-                    times += measured
-    for name, share, bar in (("p50", 0.5, 1.5), ("p99", 0.99, 2.0)):
-        yield Row(
-            what=f"one token from the worker to the client, {name}",
-            measured=_at(ours, share) * 1e6,
-            floor=_at(bare, share) * 1e6,
-            unit="µs",
-            bar=bar,
-            note=f"{len(ours)} tokens, one every {PACE * 1000:g} ms; floor: the same bytes through a bare relay",
-        )
+    yield from _one_token(setting)
+    yield from _pings(setting)
+    yield from _many_clients(setting)
+    yield from _reconnection(setting)
 
 
 def _at(times: list[float], share: float) -> float:
     return statistics.quantiles(times, n=100)[round(share * 100) - 1]
+
+
+# One token
+
+
+def _one_token(setting: Setting) -> Iterator[Row]:
+    rounds, tokens = setting.rounds(10), 40 if setting.quick else 150
+    absent = rivals.missing()
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(_served())[1]
+        talk = stack.enter_context(connect(address))["npc"].conversation()
+        sides: dict[str, Callable[[], list[float]]] = {
+            "ours": lambda: _turn(talk, tokens),
+            "bare": stack.enter_context(rivals.relay(tokens)),
+        }
+        if not absent:
+            sides["sse"], sides["ws"] = stack.enter_context(rivals.web(tokens))
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(rounds + 1):
+            for name, side in sides.items() if number % 2 else reversed(sides.items()):
+                measured = side()
+                if number:  # the first warms up
+                    times[name] += measured
+    many = f"{len(times['ours'])} tokens, one every {PACE * 1000:g} ms"
+    for name, share, bar in (("p50", 0.5, 1.5), ("p99", 0.99, 2.0)):
+        yield Row(
+            what=f"one token from the worker to the client, {name}",
+            measured=_at(times["ours"], share) * 1e6,
+            floor=_at(times["bare"], share) * 1e6,
+            unit="µs",
+            bar=bar,
+            note=f"{many}; floor: the same bytes through a bare relay",
+        )
+        if absent:
+            continue
+        web = {name: _at(times[name], share) * 1e6 for name in ("sse", "ws")}
+        yield Row(
+            what=f"the same, {name}, against the better of server-sent events and WebSocket",
+            measured=_at(times["ours"], share) * 1e6,
+            floor=min(web.values()),
+            unit="µs",
+            bar=1.0,
+            note=f"Starlette under uvicorn: server-sent events {web['sse']:.0f} µs, WebSocket {web['ws']:.0f} µs",
+        )
 
 
 def _turn(talk: Any, tokens: int) -> list[float]:
@@ -63,164 +93,206 @@ def _turn(talk: Any, tokens: int) -> list[float]:
     return times
 
 
-@contextlib.contextmanager
-def _process(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.communicate()
-
+# The server
 
 _SERVE = """
-from npcsdk.bridge.server import serve
+import sys
+from npcsdk.bridge.frontend import Limits
+from npcsdk.bridge.server import Server
 def tell(status):
     if status.event == "ready":
         print(status.address, flush=True)
-import npcsdk.bridge.server as module
-class Served(module.Server):
-    def __init__(self, config, **options):
-        super().__init__({**config, "opener": "benchmarks.bridge:open_world"}, **options)
-module.Server = Served
-serve(address="tcp://127.0.0.1:*", on_status=tell)
+server = Server(
+    {"opener": "benchmarks._bridge_world:open_world"},
+    address=sys.argv[1],
+    limits=Limits(threads=int(sys.argv[2]), turns_per_minute=1_000_000, queue=10_000),
+    on_status=tell,
+)
+print(server.address, flush=True)
+server._launcher.start()
+print(server.worker_pid, flush=True)
+server.run()
 """
 
 
 @contextlib.contextmanager
-def _served() -> Iterator[str]:
-    with _process(_SERVE) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
+def _served(address: str = "tcp://127.0.0.1:*", threads: int = 16) -> Iterator[tuple[Any, str, int]]:
+    """The process, the address and the worker's process id of a server that is ready."""
+    with process(_SERVE, address, str(threads)) as server:
+        address, worker = line_of(server), int(line_of(server))
+        line_of(server)
+        yield server, address, worker
 
 
-_HAND_ON = """
-import zmq
-context = zmq.Context()
-front, back = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
-for socket in (front, back):
-    socket.bind("tcp://127.0.0.1:*")
-    print(socket.getsockopt_string(zmq.LAST_ENDPOINT), flush=True)
-poller = zmq.Poller()
-poller.register(front, zmq.POLLIN)
-poller.register(back, zmq.POLLIN)
-route = maker = b""
-while True:
-    ready = dict(poller.poll())
-    if back in ready:
-        frames = back.recv_multipart()
-        maker = frames[0]
-        if len(frames) > 2:
-            front.send_multipart((route, frames[2]))
-    if front in ready:
-        route, payload = front.recv_multipart()
-        back.send_multipart((maker, route, payload))
-"""
+class _Raw:
+    """A client without the SDK's: a socket, and what is heard on it."""
 
-_MAKE = """
-import sys, zmq
-from benchmarks.bridge import spoken
-context = zmq.Context()
-socket = context.socket(zmq.DEALER)
-socket.connect(sys.argv[1])
-socket.send(b"here")
-while True:
-    route, asked = socket.recv_multipart()
-    for payload in spoken(int(asked)):
-        socket.send_multipart((route, payload))
-"""
+    def __init__(self, context: zmq.Context[Any], address: str, name: str) -> None:
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RCVTIMEO, 30_000)
+        self.socket.connect(address)
+        self.send(m.Hello(client=name)).send(m.Open(conversation=name, npc="npc"))
+        self.name = name
+
+    def send(self, command: m.Command) -> _Raw:
+        self.socket.send(codec.encode(command))
+        return self
+
+    def hear(self, kind: type[Any]) -> Any:
+        while True:
+            message = codec.decode_event(self.socket.recv())
+            if isinstance(message, kind):
+                return message
 
 
 @contextlib.contextmanager
-def _relay(tokens: int) -> Iterator[Any]:
-    import msgpack
-
+def _raw(address: str, count: int) -> Iterator[list[_Raw]]:
     context: zmq.Context[Any] = zmq.Context()
-    with _process(_HAND_ON) as relay:
-        assert relay.stdout is not None
-        front, back = relay.stdout.readline().strip(), relay.stdout.readline().strip()
-        with _process(_MAKE, back), context.socket(zmq.DEALER) as socket:
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(front)
-            time.sleep(1.0)  # for the maker to connect
-
-            def once() -> list[float]:
-                socket.send(str(tokens).encode())
-                times: list[float] = []
-                while len(times) < tokens:
-                    payload = socket.recv()
-                    times.append(time.perf_counter() - float(msgpack.unpackb(payload)["text"]))
-                return times
-
-            yield once
-    context.term()
+    clients: list[_Raw] = []
+    try:
+        clients += [_Raw(context, address, f"client-{number}") for number in range(count)]
+        for client in clients:
+            client.hear(m.Opened)
+        yield clients
+    finally:
+        context.destroy(linger=0)
 
 
-def spoken(tokens: int) -> Iterator[bytes]:
-    """What the bare maker sends: the bytes that the SDK would."""
-    for number in range(tokens):
-        time.sleep(PACE)
-        text = f"{time.perf_counter():.9f}"
-        yield encode_turn_event("0123abcd", "0123456789abcdef", number + 1, Text(text=text, offset=0))
+def _pings(setting: Setting) -> Iterator[Row]:
+    seconds = 1.0 if setting.quick else 3.0
+    with _served() as (_, address, _worker), _raw(address, 1) as (client,):
+        client.send(m.Say(conversation=client.name, turn="t", line=f"prefill {seconds}"))
+        times: list[float] = []
+        over = False
+        while not over:
+            began = time.perf_counter()
+            client.send(m.Ping(nonce=len(times)))
+            while True:
+                message = codec.decode_event(client.socket.recv())
+                over = over or isinstance(message, m.TurnEvent)
+                if isinstance(message, m.Pong):
+                    break
+            times.append(time.perf_counter() - began)
+            time.sleep(0.002)
+    yield Row(
+        what="ping while the worker computes, p99",
+        measured=_at(times, 0.99) * 1000,
+        unit="ms",
+        bar=5.0,
+        note=f"{len(times)} pings while one call held the worker's interpreter for {seconds:g} s",
+    )
 
 
-# The SDK's side: a world without a model.
+def _many_clients(setting: Setting) -> Iterator[Row]:
+    count, tokens = (50, 50) if setting.quick else (500, 250)
+    with _served(threads=count) as (server, address, worker):
+        with _raw(address, 1):
+            before = _resident(server.pid) + _resident(worker)
+            with _raw(address, count) as clients:
+                for client in clients:
+                    client.send(m.Say(conversation=client.name, turn="t", line=f"step {tokens} {STEP}"))
+                times, ordered = _hear_all(clients, tokens)
+                after = _resident(server.pid) + _resident(worker)
+    yield Row(
+        what=f"{count} clients with {1 / STEP:g} tokens a second each, p99",
+        measured=_at(times, 0.99) * 1000,
+        unit="ms",
+        bar=20.0,
+        note=f"{len(times)} tokens, everybody's due at the same moments; p50 {_at(times, 0.5) * 1000:.1f} ms; heard in "
+        "this one process, too",
+    )
+    yield Row(
+        what="the same, tokens lost or out of order",
+        measured=count * tokens - ordered,
+        unit="",
+        bar=0,
+    )
+    yield Row(
+        what="the same, memory of bridge and worker for each client",
+        measured=(after - before) / count / 1024,
+        unit="KB",
+        bar=100,
+    )
 
 
-@dataclass(frozen=True)
-class _Npc:
-    id: str = "npc"
-    name: str = "Npc"
-    role: str = ""
-    voice: str | None = None
+def _hear_all(clients: list[_Raw], tokens: int) -> tuple[list[float], int]:
+    """The seconds that each token took, and how many came in order."""
+    poller = zmq.Poller()
+    named = {}
+    for client in clients:
+        poller.register(client.socket, zmq.POLLIN)
+        named[client.socket] = client
+    seen = dict.fromkeys(clients, 0)
+    running = set(clients)
+    times: list[float] = []
+    ordered = 0
+    deadline = time.monotonic() + 60 + tokens * STEP
+    while running and time.monotonic() < deadline:
+        for ready, _ in poller.poll(1000):
+            client = named[ready]
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    payload = ready.recv(zmq.NOBLOCK)
+                    now = time.perf_counter()
+                    message = codec.decode_event(payload)
+                    if not isinstance(message, m.TurnEvent):
+                        continue
+                    if not isinstance(message.event, Text):
+                        running.discard(client)
+                        continue
+                    first = message.first or message.seq
+                    if first == seen[client] + 1:
+                        ordered += message.seq - first + 1
+                    seen[client] = message.seq
+                    times.append(now - float(message.event.text[-20:].split()[-1]))
+    return times, ordered
 
 
-class _Conversation:
-    id = "history"
-
-    def say(self, line: str, **_: Any) -> Iterator[Event]:
-        for _number in range(int(line)):
-            time.sleep(PACE)
-            yield Text(text=f"{time.perf_counter():.9f}", offset=0)
-        yield End(reason="stop")
-
-    react = say
-
-    def update(self, state: Mapping[str, Any]) -> None:
-        """Nothing depends on it."""
-
-    def prepare(self, line: str = "") -> Tokens:
-        return Tokens()
-
-    def heard(self, turn: str, offset: int) -> bool:
-        return True
-
-    def cancel(self) -> None:
-        """A turn is short."""
-
-    def result(self, action_id: str, status: str, value: Any = None) -> bool:
-        return False
-
-    close = cancel
+def _resident(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
-class _World:
-    name = "Benchmark"
-    npcs: Mapping[str, _Npc] = {"npc": _Npc()}
-
-    def actions_with(self, definitions: Any) -> list[Any]:
-        return list(definitions)
-
-    def open(self, npc: str, **_: Any) -> _Conversation:
-        return _Conversation()
-
-    def close(self) -> None:
-        """Nothing to give back."""
+# A server that is killed
 
 
-def open_world(folder: Any, **_: Any) -> _World:
-    """What the worker opens."""
-    return _World()
+def _reconnection(setting: Setting) -> Iterator[Row]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    took: list[float] = []
+    wrong = 0
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(_served(address))[0]
+        with connect(address, timeout=3.0) as world, world["npc"].conversation() as talk:
+            for _ in range(setting.rounds(5)):
+                turn = talk.say("1000")
+                next(iter(turn))
+                _kill(first)
+                first = stack.enter_context(_served(address))[0]
+                up = time.perf_counter()
+                lost = [event for event in turn if not isinstance(event, Text)]
+                wrong += len(lost) != 1  # one end, and nothing after it
+                heard: list[str] = []
+                while not heard:
+                    with contextlib.suppress(NpcError):
+                        heard = [event.text for event in talk.say("3") if isinstance(event, Text)]
+                        took.append(time.perf_counter() - up)
+                wrong += len(heard) != 3 or len(set(heard)) != 3
+    yield Row(
+        what="an answer after the server was killed and is ready again, longest",
+        measured=max(took),
+        unit="s",
+        bar=1.0,
+        note=f"{len(took)} times in mid-turn; the conversation goes on by itself",
+    )
+    yield Row(what="the same, turns with a lost or doubled event", measured=wrong, unit="", bar=0)
+
+
+def _kill(server: subprocess.Popen[str]) -> None:
+    server.kill()
+    server.wait()

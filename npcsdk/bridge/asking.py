@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as _Timeout
 from typing import Any, Protocol
 
 from npcsdk.wire.messages import (
@@ -22,13 +21,14 @@ from npcsdk.wire.messages import (
     State,
 )
 
-__all__ = ["Asking", "AsyncAsking", "heard", "metrics_of", "prepare", "state", "wait"]
+__all__ = ["Asking", "AsyncAsking", "heard", "metrics_of", "prepare", "state"]
 
 Answer = Future[Mapping[str, Any]]
 
 
 class _Asks(Protocol):
     def request(self, command: Request) -> Answer: ...
+    def ask(self, command: Request) -> Mapping[str, Any]: ...
 
 
 class _HasCore(Protocol):
@@ -38,16 +38,6 @@ class _HasCore(Protocol):
 
 def _new() -> str:
     return secrets.token_hex(8)
-
-
-def wait(answer: Answer) -> Mapping[str, Any]:
-    """The answer; blocks, and can be interrupted by Ctrl-C."""
-    while True:
-        try:
-            return answer.result(0.25)
-        except _Timeout:
-            if answer.done():
-                raise
 
 
 def heard(conversation: str, turn: str, offset: int) -> Request:
@@ -67,7 +57,7 @@ def state(conversation: str, now: Mapping[str, Any]) -> Request:
 
 def metrics_of(core: _Asks) -> Mapping[str, Any]:
     """How a server is doing; blocks."""
-    return wait(core.request(Metrics(request=_new())))
+    return core.ask(Metrics(request=_new()))
 
 
 class _Director:
@@ -86,15 +76,15 @@ class Asking(_Director):
 
     def save(self: Any, slot: str) -> None:
         """Name this moment of the world's memory, to come back to with `load`."""
-        wait(self._ask(Save(request=_new(), slot=slot)))
+        self.core.ask(Save(request=_new(), slot=slot))
 
     def load(self: Any, slot: str) -> None:
         """Go back to a saved moment: what came after it is not remembered, and running turns are cancelled."""
-        wait(self._ask(Load(request=_new(), slot=slot)))
+        self.core.ask(Load(request=_new(), slot=slot))
 
     def slots(self: Any) -> list[str]:
         """The names of the saved moments."""
-        return list(wait(self._ask(Slots(request=_new()))).get("slots", ()))
+        return list(self.core.ask(Slots(request=_new())).get("slots", ()))
 
     def remember(
         self: Any,
@@ -106,11 +96,11 @@ class Asking(_Director):
         at: float | None = None,
     ) -> None:
         """A note of the game's: ``npc`` knows it from now on, of ``player`` or of nobody in particular ("")."""
-        wait(self._ask(self._note(npc, text, player, importance, at)))
+        self.core.ask(self._note(npc, text, player, importance, at))
 
     def set_values(self: Any, npc: str, values: Mapping[str, Any], *, player: str = "player") -> None:
         """Trust, mood and the like of ``npc`` towards ``player``: kept, and part of their conversations' state."""
-        wait(self._ask(SetValues(request=_new(), npc=npc, values=dict(values), player=player)))
+        self.core.ask(SetValues(request=_new(), npc=npc, values=dict(values), player=player))
 
 
 class AsyncAsking(_Director):

@@ -1,4 +1,8 @@
-"""The one engine under the sync and the async client: a thread that moves messages, and mailboxes to wait on."""
+"""The one engine under the sync and the async client: messages are moved into mailboxes, by whoever waits for them.
+
+A thread that blocks for an event reads the link itself, so that no token is handed from thread to thread. While nobody
+blocks (an event loop, a game that does something else) the core's own thread does it. `_pump` is held by whoever does.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from npcsdk.bridge.links import Link
+from npcsdk.bridge.signals import HeldSignals
 from npcsdk.errors import BridgeError, NpcError
 from npcsdk.events import Action, End, Event, Failed
 from npcsdk.wire.client_peer import ClientPeer
@@ -37,36 +42,46 @@ __all__ = ["Core", "Mailbox"]
 
 _log = logging.getLogger(__name__)
 
-_INTERRUPTIBLE = 0.25  # seconds: on Windows a wait for a lock does not see Ctrl-C
+_INTERRUPTIBLE = 0.25  # seconds: on Windows a wait does not see Ctrl-C
+_TICK = 0.1  # seconds between looks at the clock, at most
+_BACK_SOON = 0.005  # seconds in which a thread that has taken an event is expected to wait for the next
 
 
 class Mailbox:
-    """The events of one turn, between the core's thread and whoever iterates, blocking or in an event loop."""
+    """The events of one turn, between whoever moves messages and whoever iterates, blocking or in an event loop."""
 
     def __init__(self) -> None:
-        self._items: SimpleQueue[Event] = SimpleQueue()
+        self._items: SimpleQueue[Event | None] = SimpleQueue()
         self._wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
-    def put(self, item: Event) -> None:
+    def put(self, item: Event | None) -> None:
+        """Add an event; None only wakes who waits."""
         self._items.put(item)
-        wake_all(self._wakers)
+        if self._wakers:
+            wake_all(self._wakers)
 
-    def get(self) -> Event:
-        """The next event; blocks, and can be interrupted by Ctrl-C."""
-        while True:
-            with contextlib.suppress(Empty):
-                return self._items.get(timeout=_INTERRUPTIBLE)
+    def get(self, timeout: float = 0.0) -> Event | None:
+        """The next event; None when there is none, or who waits was woken."""
+        try:
+            return self._items.get(timeout > 0, timeout or None)
+        except Empty:
+            return None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to get."""
+        return self._items.empty()
 
     async def get_async(self) -> Event:
         """The next event, without blocking the loop."""
         loop = asyncio.get_running_loop()
         while True:
-            with contextlib.suppress(Empty):
-                return self._items.get_nowait()
+            if (item := self.get()) is not None:
+                return item
             future: asyncio.Future[None] = loop.create_future()
             self._wakers.append((loop, future))
-            with contextlib.suppress(Empty):  # something may have slipped in between
-                return self._items.get_nowait()
+            if (item := self.get()) is not None:  # something may have slipped in between
+                return item
             await future
 
 
@@ -87,10 +102,10 @@ class Core:
     """A client without a surface: commands from any thread, events into mailboxes.
 
     Args:
-        link: the way to the server; from now on the core's thread is the only one to use it.
+        link: the way to the server; from now on the core is the only one to use it.
         actions: definitions of the game's actions, as plain data.
-        on_action: called in the core's thread for each action, once; it must not block. What it returns is told
-            in the action's place.
+        on_action: called for each action, once, in the thread that moves messages; it must not block. What it returns
+            is told in the action's place.
         on_loading: called in the core's thread with stage and progress while the world loads.
     """
 
@@ -119,6 +134,15 @@ class Core:
         self._wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._failure: NpcError | None = None
         self._closing = False
+        self._tick_at = 0.0
+        self._pump = threading.Lock()  # whoever holds it uses the link
+        self._pumping: int | None = None  # the thread that does
+        self._asked = False  # something may have to be sent
+        self._waiting: deque[Mailbox] = deque()  # of threads that would like the pump
+        self._left = (
+            threading.Lock()
+        )  # held while no thread has left the pump since the core's own last looked
+        self._left.acquire()
         self.thread = threading.Thread(target=self._run, name="npcsdk-client", daemon=True)
         self._peer.connect(time.monotonic())
         self.thread.start()
@@ -166,7 +190,8 @@ class Core:
                 return
             self._closing = True
         self.link.wake()
-        if threading.current_thread() is not self.thread:
+        self._leave()
+        if threading.get_ident() not in (self.thread.ident, self._pumping):
             self.thread.join(timeout)
 
     # Conversations and turns
@@ -238,41 +263,156 @@ class Core:
                 raise self._failure
             self._cancel_now()
             yield
-        self.link.wake()
+            self._asked = True
+        if not self._send_now():
+            self.link.wake()  # whoever has the pump sends it
+
+    # Waiting
+
+    def next(self, mailbox: Mailbox) -> Event:
+        """The next event of a turn; blocks, and can be interrupted by Ctrl-C."""
+        while True:
+            if (item := mailbox.get()) is not None:
+                return item
+            if self._closing:
+                item = mailbox.get(_INTERRUPTIBLE)
+            elif not self._lead(mailbox):
+                item = self._follow(mailbox)
+            if item is not None:
+                return item
+
+    def ask(self, command: Request) -> Mapping[str, Any]:
+        """`request`, and wait for the answer; it can be interrupted by Ctrl-C."""
+        answer, answered = self.request(command), Mailbox()
+        answer.add_done_callback(lambda _: answered.put(End(reason="stop")))
+        self.next(answered)
+        return answer.result()
+
+    def _lead(self, mailbox: Mailbox) -> bool:
+        """Move messages in this thread until the mailbox has one; False when another thread does it."""
+        tick = self.link.tick
+        patience = _INTERRUPTIBLE if tick is None else min(tick, _INTERRUPTIBLE)
+        with HeldSignals() as held:
+            if not self._pump.acquire(blocking=False):
+                return False
+            try:
+                self._pumping = threading.get_ident()
+                while not self._closing and mailbox.empty:
+                    self._flush()
+                    with held.let():
+                        self.link.wait(patience)
+                    self._move()
+            except Exception as error:
+                self._break(error)
+            finally:
+                self._give_back()
+            if self._asked:
+                self._send_now()
+        return True
+
+    def _follow(self, mailbox: Mailbox) -> Event | None:
+        """Wait while another thread moves messages: for an event, or to be the next who does."""
+        self._waiting.append(mailbox)
+        try:
+            if self._pumping == self.thread.ident:
+                self.link.wake()  # so that it lets go
+            return None if self._lead(mailbox) else mailbox.get(_INTERRUPTIBLE)
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(mailbox)
+            if not self._pump.locked():
+                self._pass_on()  # this one was asked, but has what it wanted
+
+    def _give_back(self) -> None:
+        self._pumping = None
+        self._pump.release()
+        self._pass_on()
+        self._leave()
+
+    def _pass_on(self) -> None:
+        """The pump is free: a thread that waits for it may have it."""
+        with contextlib.suppress(IndexError):
+            self._waiting.popleft().put(None)
+
+    def _leave(self) -> None:
+        """Tell the core's thread that the pump may be lying idle."""
+        with contextlib.suppress(RuntimeError):  # it was told, and has not looked yet
+            self._left.release()
+
+    def _send_now(self) -> bool:
+        """Send what is to be sent in this thread; False when another has the pump."""
+        with HeldSignals():
+            while self._asked:
+                if not self._pump.acquire(blocking=False):
+                    return False
+                try:
+                    self._flush()
+                except Exception as error:
+                    self._break(error)
+                finally:
+                    self._give_back()
+        return True
 
     # The thread
 
     def _run(self) -> None:
         try:
             while not self._closing:
-                self._flush()
-                payloads = self.link.receive(self.link.tick)
-                with self._lock:
-                    now = time.monotonic()
-                    for payload in payloads:
-                        self._peer.receive(payload, now)
-                    self._peer.tick(now)
-                self._tell()
+                with self._pump:
+                    self._pumping = self.thread.ident
+                    while not self._closing and not self._waiting:
+                        self._flush()
+                        self.link.wait(self.link.tick)
+                        self._move()
+                    self._pumping = None
+                self._pass_on()
+                self._send_now()
+                # A thread that waits has it now. When it has been away for a moment, it is this one's again.
+                while not self._closing:
+                    self._left.acquire()
+                    time.sleep(_BACK_SOON)
+                    if not self._pump.locked():
+                        break
         except Exception as error:
-            _log.exception("The client's thread failed")
-            self._fail(BridgeError(f"The connection broke: {error}.", code="broken"))
+            self._break(error)
         finally:
-            self._finish()
+            with self._pump:
+                self._finish()
+
+    def _break(self, error: Exception) -> None:
+        _log.error("The client's connection failed", exc_info=error)
+        self._fail(BridgeError(f"The connection broke: {error}.", code="broken"))
+        self._closing = True
+        self._leave()
 
     def _flush(self) -> None:
+        self._asked = False
         with self._lock:
             self._cancel_now()
-        self._tell()
-        with self._lock:
+            now = time.monotonic()
+            if now >= self._tick_at:
+                self._tick_at = now + _TICK
+                self._peer.tick(now)
+            notices = self._peer.notices()
             payloads = self._peer.outgoing()
+        for notice in notices:
+            self._notice(notice)
         for payload in payloads:
             self.link.send(payload)
 
-    def _tell(self) -> None:
+    def _move(self) -> None:
+        payloads = self.link.receive()
+        if not payloads:
+            return
         with self._lock:
-            notices = self._peer.notices()
+            now = time.monotonic()
+            for payload in payloads:
+                self._peer.receive(payload, now)
+            notices, answers = self._peer.notices(), self._peer.outgoing()
         for notice in notices:
             self._notice(notice)
+        for payload in answers:
+            self.link.send(payload)
 
     def _notice(self, notice: ServerEvent) -> None:
         if isinstance(notice, TurnEvent):

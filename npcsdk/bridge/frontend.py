@@ -50,6 +50,8 @@ class Limits:
     messages_per_minute: int | None = 6000
     turns_per_minute: int = 240
     queue: int = 256
+    threads: int = 16
+    """Turns that run at the same time; more wait. A model that computes several at once wants as many."""
     backlog_bytes: int = 4 << 20
     """What is kept for a client that does not read, its text joined; one with more is let go."""
 
@@ -59,6 +61,7 @@ class Limits:
             "conversations": self.conversations,
             "turns_per_minute": self.turns_per_minute,
             "queue": self.queue,
+            "threads": self.threads,
         }
 
     def as_data(self) -> Mapping[str, Any]:

@@ -74,6 +74,8 @@ class Gate:
         self._version = version
         self._gone = gone
         self._backlogs: dict[bytes, _Backlog] = {}
+        self._broken: set[bytes] = set()  # connections found closed since the last `retry`
+        self._leaving: set[bytes] = set()  # and before it: what they said last has been read meanwhile
         self.doorkeeper: Doorkeeper | None = None
         self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         try:
@@ -86,7 +88,7 @@ class Gate:
     @property
     def behind(self) -> int:
         """Clients that do not read as fast as they are written to."""
-        return len(self._backlogs)
+        return len(self._backlogs) + len(self._broken) + len(self._leaving)
 
     @property
     def backlog_bytes(self) -> int:
@@ -110,13 +112,15 @@ class Gate:
         """Send a message, now or when its reader has read what came before."""
         backlog = self._backlogs.get(route)
         if backlog is None:
+            if route in self._broken or route in self._leaving:
+                return
             try:
                 self.socket.send_multipart((route, payload), zmq.NOBLOCK)
                 return
             except zmq.Again:
                 backlog = self._backlogs[route] = _Backlog()
             except zmq.ZMQError:
-                self._gone(route)  # its connection is closed
+                self._broken.add(route)  # its connection is closed; a goodbye may still wait to be read
                 return
         backlog.add(payload, self._version(route) >= (1, 1))
         if backlog.size > self._limits.backlog_bytes:
@@ -125,6 +129,9 @@ class Gate:
 
     def retry(self) -> None:
         """Go on with clients whose queues were full; nobody else waits for them."""
+        for route in self._leaving:
+            self._gone(route)
+        self._leaving, self._broken = self._broken, set()
         for route, backlog in list(self._backlogs.items()):
             try:
                 while backlog.payloads:

@@ -1,15 +1,14 @@
 """Starts, watches and ends the worker: the child process that owns world, memory and model.
 
-The parent binds a ROUTER on a free port of 127.0.0.1; the child connects two DEALERs and proves with a token from
-its environment that it is the child. Messages travel as two frames, [route, payload]; an empty route is the
-worker's own word to its parent. A worker ends when its standard input does, so it cannot outlive its parent.
+The parent listens on a free port of 127.0.0.1; the child connects and proves with a token from its environment that
+it is the child (`npcsdk.bridge.pipe`). An empty route is the worker's own word to its parent. A worker ends when its
+standard input does, so it cannot outlive its parent.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -19,8 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import zmq
-
+from npcsdk.bridge.pipe import Port, Watch
 from npcsdk.errors import BridgeError
 
 __all__ = ["ALIVE", "CONFIG_VARIABLE", "DRAIN", "DRAINED", "OVER", "STATS", "Launcher", "WorkerConfig"]
@@ -42,18 +40,17 @@ WorkerConfig = Mapping[str, Any]
 """What to load: ``folder``, ``model``, ``memory`` (None or text), ``options``; and ``opener`` ("module:function")."""
 
 _KILL_AFTER = 3.0  # seconds for a worker to end by itself
-_LAST_WORDS_MS = 20
+_LAST_WORDS = 0.02  # seconds without a further one
 _FROZEN_AFTER = 60.0  # seconds: a runtime may hold the interpreter's lock for a long prompt
 _FROZEN_GRACE = 5.0  # seconds to prove it wrong: perhaps the whole machine was asleep
-_HWM = 100_000  # messages; the turn that fills it waits
 
 
 class Launcher:
-    """One worker process and the socket to it. Used by one thread, but for `stop`.
+    """One worker process and the way to it. Used by one thread, but for `stop`.
 
     Args:
         config: handed to the child as JSON.
-        context: the ZeroMQ context of the thread that polls `socket`.
+        poller: when it says that something is there, `receive` has it.
         on_exit: called from another thread when a worker process has ended.
         frozen_after: seconds without a sign of life after which a worker that was ready is killed.
     """
@@ -61,7 +58,7 @@ class Launcher:
     def __init__(
         self,
         config: WorkerConfig,
-        context: zmq.Context[Any],
+        poller: Watch,
         on_exit: Callable[[], None],
         *,
         frozen_after: float = _FROZEN_AFTER,
@@ -71,26 +68,9 @@ class Launcher:
         self._frozen_after = frozen_after
         self._alive_at: float | None = None  # the last sign of life, once there was one
         self._frozen_at: float | None = None  # when it was first missed
-        self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
-        self._end: weakref.finalize[..., Any] | None = None
-        self._down: bytes | None = None  # the identity of the child's receiving socket
-        self._up: bytes | None = None
-        self._waiting: list[tuple[bytes, bytes]] = []
-        self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.SNDHWM, _HWM)
-        self.socket.setsockopt(zmq.RCVHWM, _HWM)
-        try:
-            port = self.socket.bind_to_random_port("tcp://127.0.0.1")
-        except zmq.ZMQError as error:
-            self.socket.close()
-            raise BridgeError(
-                f"No local port can be opened for the worker: {error}.",
-                hint="Check that this machine's firewall allows connections to 127.0.0.1.",
-                code="no_port",
-            ) from error
-        self._endpoint = f"tcp://127.0.0.1:{port}"
+        self._end: weakref.finalize[Any, Any] | None = None
+        self._port = Port(poller)
 
     @property
     def running(self) -> bool:
@@ -110,10 +90,8 @@ class Launcher:
         """
         if self._process is not None:
             return
-        self._token = secrets.token_hex(16)
-        self._down = self._up = self._alive_at = self._frozen_at = None
-        self._waiting.clear()
-        given = {**self._config, "endpoint": self._endpoint, "token": self._token}
+        self._alive_at = self._frozen_at = None
+        given = {**self._config, "port": self._port.number, "token": self._port.expect()}
         environment = {**os.environ, CONFIG_VARIABLE: json.dumps(given), "PYTHONUNBUFFERED": "1"}
         # -P: a game's own random.py must not become the child's `random`. Hence the path to this package.
         root = str(Path(__file__).resolve().parents[2])
@@ -144,34 +122,22 @@ class Launcher:
         ).start()
 
     def send(self, route: bytes, payload: bytes) -> None:
-        """Hand a message to the worker, or keep it until the worker has connected."""
-        if self._down is None:
-            self._waiting.append((route, payload))
-        else:
-            self.socket.send_multipart((self._down, route, payload))
+        """Hand a message to the worker, or keep it until the worker takes it."""
+        if not self._port.send(route, payload) and self._process is not None:
+            self._process.kill()  # it has not read for very long
 
-    def receive(self) -> tuple[bytes, bytes] | None:
-        """The next message of the worker's, or None when there is none now."""
-        while True:
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return None
-            if frames[0] == self._up and len(frames) == 3:
-                if frames[2] != ALIVE or frames[1]:
-                    return frames[1], frames[2]
-                self._alive_at, self._frozen_at = time.monotonic(), None
-                continue
-            if len(frames) == 3 and secrets.compare_digest(frames[2], self._token.encode()):
-                self._greet(frames[0], frames[1])
-            # Anything else comes from a process that is not ours.
+    def receive(self) -> list[tuple[bytes, bytes]]:
+        """The worker's messages that are there now."""
+        return self._heard(self._port.take())
 
     def last_words(self) -> list[tuple[bytes, bytes]]:
         """What a worker that has ended had still sent: some of it may be on its way through the system."""
-        messages: list[tuple[bytes, bytes]] = []
-        while self.socket.poll(_LAST_WORDS_MS):
-            if message := self.receive():
-                messages.append(message)
+        return self._heard(self._port.drain(_LAST_WORDS))
+
+    def _heard(self, messages: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        if (b"", ALIVE) in messages:
+            self._alive_at, self._frozen_at = time.monotonic(), None
+            return [message for message in messages if message != (b"", ALIVE)]
         return messages
 
     def exited(self) -> int | None:
@@ -203,19 +169,10 @@ class Launcher:
             self._end()
 
     def close(self) -> None:
-        """End the worker and close the socket."""
+        """End the worker and close the way to it."""
         self.stop()
         self._process = None
-        self.socket.close()
-
-    def _greet(self, identity: bytes, direction: bytes) -> None:
-        if direction == b"up":
-            self._up = identity
-        elif direction == b"down":
-            self._down = identity
-            waiting, self._waiting = self._waiting, []
-            for route, payload in waiting:
-                self.send(route, payload)
+        self._port.close()
 
     def _exited(self) -> None:
         self._on_exit()

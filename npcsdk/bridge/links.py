@@ -1,6 +1,6 @@
 """Three ways to reach a server, behind one small interface: a socket, a child process, this very process.
 
-A link belongs to the thread of the `npcsdk.bridge.core.Core` that uses it; only `wake` may be called from others.
+One thread at a time uses a link (`npcsdk.bridge.core.Core` sees to that); only `wake` may be called from others.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import contextlib
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import zmq
@@ -41,12 +41,16 @@ class Link(Protocol):
         """Send one message, or drop it while there is no connection: the peer sends again what matters."""
         ...
 
-    def receive(self, timeout: float | None) -> list[bytes]:
-        """Wait for messages, at most so many seconds (None: for ever), or until `wake`."""
+    def wait(self, timeout: float | None) -> None:
+        """Wait for messages, at most so many seconds (None: for ever), or until `wake`. Takes nothing."""
+        ...
+
+    def receive(self) -> list[bytes]:
+        """The messages that are there now."""
         ...
 
     def wake(self) -> None:
-        """Make `receive` return, now or the next time. Any thread."""
+        """Make `wait` return, now or the next time. Any thread."""
         ...
 
     def close(self) -> None:
@@ -110,20 +114,18 @@ class SocketLink:
         with contextlib.suppress(zmq.Again):
             self._socket.send(payload, zmq.NOBLOCK)
 
-    def receive(self, timeout: float | None) -> list[bytes]:
-        ready = dict(self._poller.poll(None if timeout is None else int(timeout * 1000)))
-        if self._waker.socket.fileno() in ready:
-            self._waker.clear()
+    def wait(self, timeout: float | None) -> None:
+        self._poller.poll(None if timeout is None else int(timeout * 1000))
+
+    def receive(self) -> list[bytes]:
         payloads: list[bytes] = []
-        if self._socket in ready:
-            # A token is worth more than a round: asking whether there is more is cheaper than failing to read it.
-            with contextlib.suppress(zmq.Again):
-                while len(payloads) < _BATCH:
-                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
-                    if len(frames) == 1:
-                        payloads.append(frames[0])
-                    if not int(self._socket.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
-                        break
+        # A token is worth more than a round: asking whether there is more is cheaper than failing to read it.
+        while len(payloads) < _BATCH and int(self._socket.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            if len(frames) == 1:
+                payloads.append(frames[0])
+        if not payloads:
+            self._waker.clear()
         return payloads
 
     def wake(self) -> None:
@@ -143,13 +145,11 @@ class WorkerLink:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._waker = Waker()
-        self._context: zmq.Context[Any] = zmq.Context()
         self._frontend = Frontend(Limits(messages_per_minute=None))
         self._ready = False
         self._answers: list[bytes] = []
-        self.launcher = Launcher(config, self._context, self._waker.wake)
         self._poller = zmq.Poller()
-        self._poller.register(self.launcher.socket, zmq.POLLIN)
+        self.launcher = Launcher(config, self._poller, self._waker.wake)
         self._poller.register(self._waker.socket, zmq.POLLIN)
 
     def send(self, payload: bytes) -> None:
@@ -164,34 +164,34 @@ class WorkerLink:
                 return
             self.launcher.send(_ROUTE, forward)
 
-    def receive(self, timeout: float | None) -> list[bytes]:
+    def wait(self, timeout: float | None) -> None:
         if not self._answers:
             self._poller.poll(None if timeout is None else int(timeout * 1000))
-        self._waker.clear()
-        self.launcher.end_if_frozen(time.monotonic())
+
+    def receive(self) -> list[bytes]:
         payloads, self._answers = self._answers, []
-        while len(payloads) < _BATCH and (message := self.launcher.receive()):
-            route, payload = message
+        self._sort(self.launcher.receive(), payloads)
+        if not payloads:  # woken, or nothing has come for a while: is the worker still there?
+            self._waker.clear()
+            self.launcher.end_if_frozen(time.monotonic())
+            status = self.launcher.exited()
+            if status is not None:
+                self._sort(self.launcher.last_words(), payloads)
+                payloads += self._died(status)
+        return payloads
+
+    def _sort(self, messages: list[tuple[bytes, bytes]], payloads: list[bytes]) -> None:
+        for route, payload in messages:
             if route:
                 payloads.append(payload)
             else:
                 self._note(payload)
-        status = self.launcher.exited()
-        if status is not None:
-            for route, payload in self.launcher.last_words():
-                if route:
-                    payloads.append(payload)
-                else:
-                    self._note(payload)
-            payloads += self._died(status)
-        return payloads
 
     def wake(self) -> None:
         self._waker.wake()
 
     def close(self) -> None:
         self.launcher.close()
-        self._context.term()
         self._waker.close()
 
     def _note(self, payload: bytes) -> None:
@@ -219,9 +219,10 @@ class InlineLink:
         from npcsdk.bridge.service import Service
         from npcsdk.bridge.worker import load_world
 
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._queue: deque[bytes] = deque()
+        self._there = threading.Event()
         self._frontend = Frontend(Limits(messages_per_minute=None))
-        self._service = Service(lambda route, payload: self._queue.put(payload))
+        self._service = Service(lambda route, payload: self._put(payload))
         threading.Thread(
             target=load_world, args=(self._service, config), name="npcsdk-load", daemon=True
         ).start()
@@ -231,23 +232,28 @@ class InlineLink:
 
         answers, forward = self._frontend.receive(_ROUTE, payload, time.monotonic())
         for answer in answers:
-            self._queue.put(answer)
+            self._put(answer)
         if forward is not None:
             self._service.receive(_ROUTE, decode_command(forward))
 
-    def receive(self, timeout: float | None) -> list[bytes]:
+    def _put(self, payload: bytes) -> None:
+        self._queue.append(payload)
+        self._there.set()
+
+    def wait(self, timeout: float | None) -> None:
+        self._there.wait(timeout)
+
+    def receive(self) -> list[bytes]:
+        self._there.clear()
         payloads: list[bytes] = []
-        with contextlib.suppress(Empty):
-            payload = self._queue.get(timeout=timeout)
-            while payload is not None:
-                payloads.append(payload)
-                if len(payloads) == _BATCH:
-                    break
-                payload = self._queue.get_nowait()
+        while self._queue and len(payloads) < _BATCH:
+            payloads.append(self._queue.popleft())
+        if self._queue:
+            self._there.set()
         return payloads
 
     def wake(self) -> None:
-        self._queue.put(None)
+        self._there.set()
 
     def close(self) -> None:
         self._service.close()

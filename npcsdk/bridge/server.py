@@ -1,6 +1,6 @@
 """``npcsdk serve``: the bridge between sockets and the worker. It relays, answers at once, and never computes.
 
-One thread, two sockets: a ROUTER for the clients and the launcher's for the worker. What a worker sends goes to
+One thread: a ROUTER for the clients, and the launcher's way to the worker. What a worker sends goes to
 its client as it came. When the worker dies, clients are told and a new one is started; when a signal says so, the
 turns that run are waited for and everybody is told goodbye.
 """
@@ -112,12 +112,11 @@ class Server:
             self._context.term()
             raise
         self.address = self._gate.address
-        self._launcher = Launcher({**config, "limits": limits.for_worker()}, self._context, self._waker.wake)
         self._poller = zmq.Poller()
+        self._launcher = Launcher({**config, "limits": limits.for_worker()}, self._poller, self._waker.wake)
         self._poller.register(self._gate.socket, zmq.POLLIN)
         if self._gate.doorkeeper is not None:
             self._poller.register(self._gate.doorkeeper.socket, zmq.POLLIN)
-        self._poller.register(self._launcher.socket, zmq.POLLIN)
         self._poller.register(self._waker.socket, zmq.POLLIN)
 
     @property
@@ -166,8 +165,7 @@ class Server:
 
     def _turn(self) -> None:
         ready = dict(self._poller.poll(_RETRY_MS if self._gate.behind else _TICK_MS))
-        if self._launcher.socket in ready:
-            self._from_worker()
+        self._from_worker()
         if self._gate.doorkeeper is not None and self._gate.doorkeeper.socket in ready:
             self._gate.doorkeeper.answer()
         if self._gate.socket in ready:
@@ -205,10 +203,7 @@ class Server:
                 self._launcher.send(route, forward)
 
     def _from_worker(self) -> None:
-        for _ in range(_BATCH):
-            message = self._launcher.receive()
-            if message is None:
-                return
+        for message in self._launcher.receive():
             self._take(*message)
 
     def _take(self, route: bytes, payload: bytes) -> None:

@@ -73,7 +73,7 @@ class Turn(_TurnBase):
     def __iter__(self) -> Iterator[Event]:
         try:
             while self.last is None:
-                event = self._mailbox.get()
+                event = self._core.next(self._mailbox)
                 self._note(event)
                 if isinstance(event, Action):
                     self._handlers.in_caller(self.id, event)
@@ -89,7 +89,7 @@ class Turn(_TurnBase):
         Raises:
             NpcError: it cannot be kept, or the turn has not begun.
         """
-        asking.wait(self._core.request(asking.heard(self._conversation, self.id, offset)))
+        self._core.ask(asking.heard(self._conversation, self.id, offset))
 
     def text(self) -> str:
         """Wait for the end and return all that was said.
@@ -217,11 +217,11 @@ class Conversation(_ConversationBase[Turn]):
 
     def prepare(self) -> None:
         """Warm the character, so that its first word comes soon. Blocks while it computes."""
-        asking.wait(self._core.request(asking.prepare(self._id)))
+        self._core.ask(asking.prepare(self._id))
 
     def update(self, state: State) -> None:
         """What is so in the game now, without a line."""
-        asking.wait(self._core.request(asking.state(self._id, state)))
+        self._core.ask(asking.state(self._id, state))
 
     def close(self) -> None:
         """End the conversation; a running turn is cancelled."""

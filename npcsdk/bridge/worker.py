@@ -19,9 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import zmq
-
 from npcsdk.bridge.launcher import ALIVE, CONFIG_VARIABLE, DRAIN, DRAINED, OVER, STATS
+from npcsdk.bridge.pipe import Pipe
 from npcsdk.bridge.service import Service
 from npcsdk.bridge.sessions import ServiceLimits, WorldLike
 from npcsdk.bridge.suspects import digest
@@ -61,49 +60,37 @@ def load_world(service: Service, config: Mapping[str, Any]) -> WorldLike | None:
     return world
 
 
-class _Uplink:
-    """The worker's way to its parent: any thread may send, one at a time, without a hop through another thread."""
-
-    def __init__(self, context: zmq.Context[Any], config: Mapping[str, Any]) -> None:
-        self._socket = _connect(context, config, b"up")
-        self._lock = threading.Lock()
-
-    def send(self, route: bytes, payload: bytes) -> None:
-        with self._lock, contextlib.suppress(zmq.ContextTerminated):
-            self._socket.send_multipart((route, payload))
-
-
 class _Tee(Service):
     """A service that tells its parent, too, how the loading goes."""
 
-    def __init__(self, uplink: _Uplink, limits: ServiceLimits) -> None:
+    def __init__(self, pipe: Pipe, limits: ServiceLimits) -> None:
         super().__init__(
-            uplink.send,
+            pipe.send,
             limits=limits,
-            drained=lambda: uplink.send(b"", DRAINED),
-            over=lambda command: uplink.send(b"", OVER + digest(command)),
+            drained=lambda: pipe.send(b"", DRAINED),
+            over=lambda command: pipe.send(b"", OVER + digest(command)),
         )
-        self._uplink = uplink
+        self._pipe = pipe
 
     def loading(self, stage: str, progress: float | None = None) -> None:
         super().loading(stage, progress)
-        self._uplink.send(b"", encode(Loading(stage=stage, progress=progress)))
+        self._pipe.send(b"", encode(Loading(stage=stage, progress=progress)))
 
     def attach(self, world: WorldLike) -> None:
         super().attach(world)
-        self._uplink.send(b"", encode(self.ready()))
+        self._pipe.send(b"", encode(self.ready()))
         self.tell_alive()
 
     def tell_alive(self) -> None:
         """A sign of life, once the world is there: while it loads, a runtime may hold everything up."""
         if self.loaded:
-            self._uplink.send(b"", ALIVE)
+            self._pipe.send(b"", ALIVE)
             value = {**self.stats.as_data(), "waiting": self.waiting, "conversations": self.conversations}
-            self._uplink.send(b"", STATS + encode(Done(request="stats", answers="metrics", value=value)))
+            self._pipe.send(b"", STATS + encode(Done(request="stats", answers="metrics", value=value)))
 
     def fail(self, error: BaseException) -> None:
         super().fail(error)
-        self._uplink.send(b"", encode(Goodbye(**fault_of(error))))
+        self._pipe.send(b"", encode(Goodbye(**fault_of(error))))
 
 
 def main() -> None:
@@ -112,13 +99,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path.extend(config.get("path") or ())
     sys.stdout = sys.stderr  # a library's print is a message for people, never data
-    context: zmq.Context[Any] = zmq.Context()
-    uplink = _Uplink(context, config)
-    service = _Tee(uplink, ServiceLimits(**cast("dict[str, Any]", config.get("limits") or {})))
+    pipe = Pipe(int(config["port"]), str(config["token"]))
+    service = _Tee(pipe, ServiceLimits(**cast("dict[str, Any]", config.get("limits") or {})))
     over = threading.Event()
-    threading.Thread(
-        target=_serve, args=(context, config, service, over), name="npcsdk-io", daemon=True
-    ).start()
+    threading.Thread(target=_serve, args=(pipe, service, over), name="npcsdk-io", daemon=True).start()
     threading.Thread(target=_watch_parent, args=(over,), name="npcsdk-parent", daemon=True).start()
     threading.Thread(target=_end, args=(service, over), name="npcsdk-end", daemon=True).start()
     load_world(service, config)
@@ -134,23 +118,9 @@ def _end(service: Service, over: threading.Event) -> None:
     os._exit(0)
 
 
-def _connect(context: zmq.Context[Any], config: Mapping[str, Any], direction: bytes) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, 100_000)
-    socket.setsockopt(zmq.RCVHWM, 100_000)
-    socket.connect(str(config["endpoint"]))
-    socket.send_multipart((direction, str(config["token"]).encode()))
-    return socket
-
-
-def _serve(
-    context: zmq.Context[Any], config: Mapping[str, Any], service: _Tee, over: threading.Event
-) -> None:
+def _serve(pipe: Pipe, service: _Tee, over: threading.Event) -> None:
     parent = os.getppid()
     try:
-        socket = _connect(context, config, b"down")
-        socket.setsockopt(zmq.RCVTIMEO, int(_TICK * 1000))
         tick_at = 0.0
         while not over.is_set():
             now = time.monotonic()
@@ -158,13 +128,13 @@ def _serve(
                 tick_at = now + _TICK
                 service.tick(now)
                 service.tell_alive()
-            try:
-                route, payload = socket.recv_multipart()
-            except zmq.Again:
                 if os.getppid() != parent:
                     return  # standard input may have been inherited by somebody else, and stay open
-                continue
-            _dispatch(service, route, payload)
+            messages = pipe.receive(_TICK)
+            if messages is None:
+                return
+            for route, payload in messages:
+                _dispatch(service, route, payload)
     finally:
         over.set()
 

@@ -73,6 +73,11 @@ class FakeConversation:
             for number in range(int(rest)):
                 yield Text(text=f"{number} ", offset=0)
             yield End(reason="stop", text=rest)
+        elif command == "slowly":
+            for number in range(int(rest)):
+                threading.Event().wait(0.005)
+                yield Text(text=f"{number} ", offset=0)
+            yield End(reason="stop", text=rest)
         elif command == "refuse":
             yield Refused(name="fly", code="unknown_action", message="Nobody can fly.")
             yield End(reason="stop")

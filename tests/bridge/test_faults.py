@@ -74,8 +74,9 @@ class Raw:
 
     def greets(self, client: str = "raw") -> Raw:
         self.sends(codec.encode(m.Hello(client=client)))
-        while not isinstance(self.hears(), m.Ready):
-            pass
+        while not isinstance(heard := self.hears(), m.Ready):
+            if isinstance(heard, m.Welcome):
+                self.epoch = heard.epoch
         return self
 
     def __enter__(self) -> Raw:
@@ -373,13 +374,14 @@ def test_a_hello_is_answered_while_the_world_still_loads(serve: Serve) -> None:
 def test_a_client_that_vanishes_leaves_nothing_running(serve: Serve) -> None:
     running = serve()
     with Raw(running.address).greets("ghost") as raw:
+        epoch = raw.epoch
         raw.sends(codec.encode(m.Open(conversation="c", npc="mira")))
         raw.sends(codec.encode(m.Say(conversation="c", turn="t", line="for-ever")))
         while not isinstance(raw.hears(), m.TurnEvent):
             pass
     # It comes back under its name, and its turn is still there: it was given time.
     with Raw(running.address) as raw:
-        raw.sends(codec.encode(m.Hello(client="ghost", seen={"c": 1})))
+        raw.sends(codec.encode(m.Hello(client="ghost", epoch=epoch, seen={"c": 1})))
         events = [raw.hears() for _ in range(12)]
         numbers = [event.seq for event in events if isinstance(event, m.TurnEvent)]
         assert numbers == list(range(2, 2 + len(numbers)))

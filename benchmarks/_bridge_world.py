@@ -1,0 +1,103 @@
+"""A world without a model, for the bridge's benchmarks: its tokens say when they were made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+from npcsdk.events import End, Event, Text, Tokens
+
+PACE = 0.004  # seconds between tokens, unless a line says otherwise
+
+
+@dataclass(frozen=True)
+class Npc:
+    id: str = "npc"
+    name: str = "Npc"
+    role: str = ""
+    voice: str | None = None
+
+
+class Conversation:
+    """Lines: ``N`` tokens; ``step N SECONDS`` tokens that are due when everybody's are; ``prefill SECONDS``."""
+
+    id = "history"
+
+    def __init__(self, number: int) -> None:
+        self.id = f"h{number}"
+
+    def say(self, line: str, **_: Any) -> Iterator[Event]:
+        command, *given = line.split()
+        if command == "prefill":
+            computed = compute(float(given[0]))
+            yield Text(text=f"{computed:.3f}", offset=0)
+        elif command == "step":
+            yield from steps(int(given[0]), float(given[1]))
+        else:
+            for _number in range(int(command)):
+                time.sleep(PACE)
+                yield Text(text=f"{time.perf_counter():.9f}", offset=0)
+        yield End(reason="stop", text=line)
+
+    react = say
+
+    def update(self, state: Mapping[str, Any]) -> None:
+        """Nothing depends on it."""
+
+    def prepare(self, line: str = "") -> Tokens:
+        return Tokens()
+
+    def heard(self, turn: str, offset: int) -> bool:
+        return True
+
+    def cancel(self, arrived: Any = None) -> None:
+        """A turn is short."""
+
+    def result(self, action_id: str, status: str, value: Any = None) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def steps(tokens: int, pace: float) -> Iterator[Event]:
+    """As a batching runtime makes them: everybody's next token at the same moment."""
+    for _ in range(tokens):
+        due = (time.perf_counter() // pace + 1) * pace
+        time.sleep(max(due - time.perf_counter(), 0.0))
+        yield Text(text=f"{due:.9f}", offset=0)
+
+
+def compute(seconds: float) -> float:
+    """Keep a core busy and the interpreter's lock held, as a native runtime may; the seconds that it took."""
+    began = time.perf_counter()
+    sum(repeat(1, 2_000_000))
+    each = (time.perf_counter() - began) / 2_000_000
+    sum(repeat(1, int(seconds / each)))  # one call: nobody else gets the lock
+    return time.perf_counter() - began
+
+
+class World:
+    name = "Benchmark"
+
+    def __init__(self) -> None:
+        self.npcs: Mapping[str, Npc] = {"npc": Npc()}
+        self._opened = 0
+
+    def actions_with(self, definitions: Any) -> list[Any]:
+        return list(definitions)
+
+    def open(self, npc: str, **_: Any) -> Conversation:
+        self._opened += 1
+        return Conversation(self._opened)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def open_world(folder: Any, **_: Any) -> World:
+    """What the worker opens."""
+    return World()

@@ -1,0 +1,194 @@
+"""The way between a parent and its worker: frames cut anywhere, strangers, a reader that is slow, an end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+import threading
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npcsdk.bridge.client import World
+from npcsdk.bridge.pipe import Frames, Pipe, Port, pack
+from npcsdk.bridge.signals import HeldSignals
+from npcsdk.events import End, Text
+from tests.bridge.conftest import OPENER
+
+frames = st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=300)), max_size=8)
+
+
+@given(frames, st.lists(st.integers(1, 40), min_size=1, max_size=40))
+def test_frames_come_whole_wherever_the_stream_is_cut(
+    sent: list[tuple[bytes, bytes]], cuts: list[int]
+) -> None:
+    stream = b"".join(pack(*frame) for frame in sent)
+    reader, heard, at, turn = Frames(), [], 0, 0
+    while at < len(stream):
+        size = cuts[turn % len(cuts)]
+        heard += reader.feed(stream[at : at + size])
+        at, turn = at + size, turn + 1
+    assert heard == sent
+
+
+def test_a_length_that_cannot_be_is_no_frame() -> None:
+    with pytest.raises(ValueError):
+        Frames().feed(struct.pack("<II", 1 << 31, 1 << 31))
+
+
+@pytest.fixture
+def port():
+    port = Port(zmq.Poller())
+    yield port
+    port.close()
+
+
+def until(port: Port, count: int) -> list[tuple[bytes, bytes]]:
+    taken: list[tuple[bytes, bytes]] = []
+    while len(taken) < count:
+        port._poller.poll(1000)
+        taken += port.take()
+    return taken
+
+
+def test_a_worker_with_the_token_is_heard_and_gets_what_waited_for_it(port: Port) -> None:
+    token = port.expect()
+    port.send(b"r", b"early")
+    pipe = Pipe(port.number, token)
+    pipe.send(b"a", b"1")
+    pipe.send(b"", b"2")
+    assert until(port, 2) == [(b"a", b"1"), (b"", b"2")]
+    assert pipe.receive(5) == [(b"r", b"early")]
+    pipe._socket.close()
+    assert port.drain(1) == []
+    assert not port.connected
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", pack(b"", b"0" * 32), b"\xff" * 500])
+def test_nobody_else_is_listened_to(port: Port, said: bytes) -> None:
+    token = port.expect()
+    with socket.create_connection(("127.0.0.1", port.number)) as stranger:
+        stranger.sendall(said + pack(b"a", b"evil"))
+        pipe = Pipe(port.number, token)
+        pipe.send(b"a", b"good")
+        assert until(port, 1) == [(b"a", b"good")]
+        pipe._socket.close()
+
+
+def test_a_worker_that_does_not_read_makes_nobody_wait_and_misses_nothing(port: Port) -> None:
+    pipe = Pipe(port.number, port.expect())
+    pipe.send(b"", b"here")
+    until(port, 1)
+    for number in range(3000):  # more than the system keeps
+        assert port.send(b"r", b"%d" % number + b"x" * 4000)
+    heard: list[tuple[bytes, bytes]] = []
+    reading = threading.Thread(
+        target=lambda: [heard.extend(pipe.receive(5) or ()) for _ in iter(lambda: len(heard) < 3000, False)]
+    )
+    reading.start()
+    while reading.is_alive():
+        port._poller.poll(10)
+        port.take()
+    assert [int(payload.partition(b"x")[0]) for _, payload in heard] == list(range(3000))
+    pipe._socket.close()
+
+
+def test_many_threads_send_and_every_thread_keeps_its_order(port: Port) -> None:
+    pipe = Pipe(port.number, port.expect())
+
+    def work(name: bytes) -> None:
+        for number in range(300):
+            pipe.send(name, b"%d" % number)
+
+    threads = [threading.Thread(target=work, args=(b"%d" % name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    heard = until(port, 2400)
+    for thread in threads:
+        thread.join()
+    for name in range(8):
+        assert [int(payload) for route, payload in heard if route == b"%d" % name] == list(range(300))
+    pipe._socket.close()
+
+
+# Ctrl-C while a thread reads for itself
+
+
+def test_ctrl_c_waits_for_a_message_to_be_delivered() -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
+        with HeldSignals():
+            signal.raise_signal(signal.SIGINT)
+            done.append("taken")
+            done.append("delivered")
+    assert done == ["taken", "delivered"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_comes_where_a_thread_waits() -> None:
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
+        with HeldSignals() as held:
+            with held.let():
+                signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupted_again_and_again_a_reader_misses_nothing() -> None:
+    with World(opener=OPENER) as world:
+        turn = world["mira"].say("slowly 60")
+        stop = threading.Event()
+
+        def interrupt() -> None:
+            while not stop.wait(0.003):
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        said: list[str] = []
+        troubling = threading.Thread(target=interrupt)
+        troubling.start()
+        times = 0
+        try:
+            while turn.last is None:
+                try:
+                    event = turn._core.next(turn._mailbox)
+                    turn._note(event)
+                    if isinstance(event, Text):
+                        said.append(event.text)
+                except KeyboardInterrupt:
+                    times += 1
+        finally:
+            while troubling.is_alive():
+                try:
+                    stop.set()
+                    troubling.join()
+                except KeyboardInterrupt:
+                    continue
+        assert times
+        assert isinstance(turn.last, End)
+        assert len(said) in range(55, 61)  # an interrupt may come just behind `next`, in this very loop
+
+
+def test_a_thread_that_reads_for_itself_serves_the_others() -> None:
+    """While one thread blocks for an event that does not come, others are told theirs; and after it left, too."""
+    with World(opener=OPENER) as world:
+        quiet = world["mira"].say("act nothing now")
+        events = iter(quiet)
+        next(events), next(events)
+        blocked = threading.Thread(target=lambda: list(events))
+        blocked.start()
+        assert world["tom"].say("hello").text() == "tom heard hello"
+        assert world.slots() == []
+        quiet.result("a1", "enough")
+        blocked.join(10)
+        assert quiet.last.text == "Wait. done: enough"
+
+
+def test_while_nobody_waits_actions_are_called_all_the_same() -> None:
+    called = threading.Event()
+    with World(opener=OPENER, actions={"wave": called.set}) as world:
+        assert world["mira"].say("hello").text()  # this thread has read for itself, and stops
+        turn = world["mira"].say("do wave")
+        assert called.wait(10)
+        turn.text()
