@@ -224,6 +224,7 @@ def _entry_facts(entry: CatalogEntry) -> dict[str, Any]:
         "licence_url": entry.licence.url,
         "obligations": list(entry.licence.obligations),
         "architecture": entry.architecture,
+        "parameters": f"{entry.size.parameters / 1e9:.2f} billion" if entry.size else "",
         "file_format": entry.file_format,
         "backend": entry.backend,
         "prompt_format": entry.prompt_format,

@@ -20,14 +20,15 @@ from typing import Any, cast
 from npcsdk.errors import ModelError
 from npcsdk.models.catalog import CATALOG, EMBEDDED, FAMILIES, CatalogEntry
 from npcsdk.models.gguf import read_gguf
+from npcsdk.models.layout import GENAI, inside, weights_in
 from npcsdk.models.places import models_folder
 
 __all__ = ["Found", "formats_of", "identify", "identify_path"]
 
-_GENAI = "genai_config.json"
 _OURS = "npcsdk.json"
 _AGAIN = "Copy or build the model folder again."
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 # A sign in a chat template -> the tool dialect of the family that it belongs to.
 _DIALECTS = (
     ("<toolcall>", "nemotron"),
@@ -81,11 +82,19 @@ def identify(model: str | None) -> Found:
     path = Path(model).expanduser()
     if path.exists():
         return identify_path(path)
+    for entry in CATALOG.values():
+        if entry.repository and entry.repository.lower() == model.lower():
+            return _known(entry, f"{model!r} is the repository of {entry.name!r} in the catalogue")
     if path.is_absolute() or "/" in model or "\\" in model or model.startswith(".") or path.suffix == ".gguf":
         raise ModelError(
             f"There is no model at {path}.",
             code="model_not_found",
-            hint="Check the path. A model is a folder or a .gguf file.",
+            hint="Check the path. A model is a folder or a .gguf file."
+            + (
+                " If it is a repository of a hub, download it and name its folder."
+                if _HUB.match(model)
+                else ""
+            ),
         )
     close = difflib.get_close_matches(model, CATALOG, n=1)
     raise ModelError(
@@ -102,7 +111,7 @@ def identify_path(path: Path) -> Found:
         as `identify`.
     """
     if path.is_file():
-        if path.name == _GENAI:
+        if path.name == GENAI:
             return _genai(path.parent)
         with path.open("rb") as file:
             magic = file.read(4)
@@ -111,23 +120,33 @@ def identify_path(path: Path) -> Found:
         raise ModelError(
             f"{path} is a file of no kind that npcsdk loads by itself.",
             code="model_not_found",
-            hint=f"Name a .gguf file, or the folder that holds {_GENAI}.",
+            hint=f"Name a .gguf file, or the folder that holds {GENAI}.",
         )
-    if (path / _GENAI).is_file():
+    if (path / GENAI).is_file():
         return _genai(path)
     if (path / "openvino_model.xml").is_file():
         return _openvino(path)
     files = sorted(path.glob("*.gguf"))
     if files:
         return _one_gguf(path, files)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() and weights_in(path):
         return _transformers(path)
+    inner, why = inside(path)
+    if inner is not None:
+        return _of_its_own(identify_path(inner), path, why)
+    if (path / "config.json").is_file():
+        return _transformers(path)  # says what is missing
     raise ModelError(
-        f"The folder {path} holds no model that npcsdk knows: {_GENAI} is missing, and so are openvino_model.xml, "
-        "a .gguf file and config.json.",
+        f"The folder {path} holds no model that npcsdk knows, and none of its sub-folders does: {GENAI} is missing, "
+        "and so are openvino_model.xml, a .gguf file and config.json.",
         code="model_not_found",
         hint="An ONNX folder for onnxruntime-genai has genai_config.json, model.onnx and tokenizer.json.",
     )
+
+
+def _of_its_own(found: Found, folder: Path, why: str) -> Found:
+    name = found.name if found.backend == "llama_cpp" else folder.resolve().name
+    return replace(found, name=name, why=f"{folder} has its model in {found.path}: {why}; {found.why}")
 
 
 # Kinds of model.
@@ -141,7 +160,8 @@ def _known(entry: CatalogEntry, why: str) -> Found:
             hint="Name its URL: http://HOST:PORT/v1.",
         )
     folder = entry.path or models_folder() / entry.name
-    if not folder.is_dir() or not any(folder.iterdir()) or _empty(entry, folder):
+    home, inner = _home(entry, folder)
+    if home is None:
         if entry.path is not None:
             hint = "Install npcsdk again: its package data is incomplete."
         else:
@@ -150,31 +170,36 @@ def _known(entry: CatalogEntry, why: str) -> Found:
                 f"({entry.licence.name})."
             )
         raise ModelError(f"The model {entry.name!r} is not at {folder}.", code="model_not_found", hint=hint)
-    found = identify_path(folder) if entry.file_format == "gguf" else None
+    found = identify_path(home) if entry.file_format == "gguf" else None
     return Found(
         name=entry.name,
         kind="catalogue",
         backend=entry.backend,
-        path=found.path if found else str(folder),
+        path=found.path if found else str(home),
         architecture=entry.architecture,
         context_length=entry.context_length,
         prompt_format=entry.prompt_format,
         tool_format=entry.tool_format,
-        why=why,
-        tokens=found.tokens if found else _tokens(folder),
+        why=f"{why}; its files are in {home}: {inner}" if inner else why,
+        tokens=found.tokens if found else _tokens(home),
         entry=entry,
     )
 
 
-def _empty(entry: CatalogEntry, folder: Path) -> bool:
-    sign = {"onnx-genai": _GENAI, "openvino": "openvino_model.xml", "safetensors": "config.json"}.get(
+def _home(entry: CatalogEntry, folder: Path) -> tuple[Path | None, str]:
+    """Where below its folder the model's files are, and why there."""
+    sign = {"onnx-genai": GENAI, "openvino": "openvino_model.xml", "safetensors": "config.json"}.get(
         entry.file_format
     )
-    return not (folder / sign).is_file() if sign else not any(folder.glob("*.gguf"))
+    if not folder.is_dir():
+        return None, ""
+    if (folder / sign).is_file() if sign else any(folder.glob("*.gguf")):
+        return folder, ""
+    return inside(folder)
 
 
 def _genai(folder: Path) -> Found:
-    path = folder / _GENAI
+    path = folder / GENAI
     config = _json(path)
     try:
         model: Any = config["model"]
@@ -192,7 +217,7 @@ def _genai(folder: Path) -> Found:
         context_length=length,
         prompt_format="",
         tool_format="",
-        why=f"{folder} is a folder with {_GENAI}, family {family}",
+        why=f"{folder} is a folder with {GENAI}, family {family}",
         chat_template=_chat_template(folder),
         tokens=_tokens(folder),
     )
@@ -218,7 +243,7 @@ def _transformers(folder: Path) -> Found:
             hint="Merge it into its base model and save that.",
         )
     index = next(iter(sorted(folder.glob("*.index.json"))), None)
-    weights = sorted({*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")})
+    weights = weights_in(folder)
     if index is not None:
         wanted = cast("Mapping[str, str]", _json(index).get("weight_map") or {})
         missing = sorted({name for name in wanted.values() if not (folder / name).is_file()})

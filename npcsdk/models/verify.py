@@ -40,10 +40,11 @@ def verify_genai(folder: Path, prompt_format: str = "") -> None:
     decoder = _inner(model, "decoder")
     name = decoder.get("filename")
     if isinstance(name, str):
-        for other in _weights(folder / name):
-            if not (folder / other).is_file():
+        graph = folder / name
+        for other in _weights(graph):
+            if not (graph.parent / other).is_file():
                 raise ModelError(
-                    f"The model is incomplete: {name} keeps its weights in {folder / other}, which is missing.",
+                    f"The model is incomplete: {name} keeps its weights in {graph.parent / other}, which is missing.",
                     code="model_not_found",
                     hint="Copy the model's whole folder.",
                 )

@@ -22,12 +22,19 @@ Fault = Callable[["Handler", bytes], None]
 
 @dataclass
 class Hub:
-    """What the server has and does. ``faults`` are used up one GET at a time; ``asked`` records file GETs."""
+    """What the server has and does.
+
+    ``faults`` are used up one GET at a time; ``asked`` records file GETs, ``keys`` their authorization. ``listing`` is
+    what the interface answers instead of the truth; ``elsewhere`` is another server, to which files are redirected.
+    """
 
     files: dict[str, bytes]
     large: frozenset[str] = frozenset({"model.onnx.data"})
     gated: bool = False
     status: int = 0
+    listing: bytes | None = None
+    elsewhere: str = ""
+    keys: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     announced: dict[str, bytes] = field(default_factory=dict[str, bytes])
     faults: list[Fault] = field(default_factory=list[Fault])
     asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -76,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             if "/api/" not in path or body:
                 return self.send(fault, b"", status=403)
         if path.startswith(f"/api/models/{REPOSITORY}"):
-            return self.send({"Content-Type": "application/json"}, json.dumps(hub.info()).encode())
+            listing = hub.listing if hub.listing is not None else json.dumps(hub.info()).encode()
+            return self.send({"Content-Type": "application/json"}, listing)
         found = re.fullmatch(rf"/{REPOSITORY}/resolve/[^/]+/(.+)", path)
         if not found:
             return self.send({"X-Error-Code": "RepoNotFound"}, b"", status=404)
@@ -86,8 +94,16 @@ class Handler(BaseHTTPRequestHandler):
         data = hub.files[name]
         etag = hashlib.sha256(hub.announced.get(name, data)).hexdigest()
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        if hub.elsewhere:
+            moved = {
+                "Location": hub.elsewhere + path,
+                "X-Linked-Size": str(len(data)),
+                "X-Linked-ETag": f'"{etag}"',
+            }
+            return self.send({**headers, **moved}, b"", status=302)
         if not body:
             return self.send({**headers, "Content-Length": str(len(data))}, b"")
+        hub.keys.append((name, self.headers.get("Authorization", "")))
         asked = self.headers.get("Range", "")
         hub.asked.append((name, asked))
         start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
@@ -129,6 +145,17 @@ def stalled(handler: Handler, rest: bytes) -> None:
     """Some bytes come, and then nothing until the client has given up."""
     handler.part(rest[:10], len(rest))
     handler.hub.over.wait(30)
+
+
+def whole_again(handler: Handler, rest: bytes) -> None:
+    """All of the file, whatever part was asked for."""
+    data = handler.hub.files["model.onnx.data"]
+    handler.send({}, data)
+
+
+def too_many(handler: Handler, rest: bytes) -> None:
+    """The hub has had enough of this client."""
+    handler.send({"Retry-After": "0"}, b"", status=429)
 
 
 def trickled(handler: Handler, rest: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import types
@@ -17,6 +18,7 @@ file_download = pytest.importorskip("huggingface_hub.file_download")
 from npcsdk.errors import MissingExtra, ModelError  # noqa: E402
 from npcsdk.models.catalog import CATALOG, CatalogEntry  # noqa: E402
 from npcsdk.models.download import MANIFEST, Plan, Progress, manifest_of, pull  # noqa: E402
+from npcsdk.models.identify import identify  # noqa: E402
 from tests.models.hub_server import (  # noqa: E402
     COMMIT,
     REPOSITORY,
@@ -26,7 +28,9 @@ from tests.models.hub_server import (  # noqa: E402
     damaged,
     serving,
     stalled,
+    too_many,
     trickled,
+    whole_again,
 )
 
 ENTRY = replace(CATALOG["nemotron-mini-4b"], repository=REPOSITORY)
@@ -138,6 +142,91 @@ def test_damage_that_stays_is_named_and_nothing_is_installed(hub: Hub, tmp_path:
         pull(ENTRY, tmp_path / "m")
     assert caught.value.code == "download_corrupt"
     assert not (tmp_path / "m").exists()
+
+
+def test_a_hub_that_minds_no_ranges_does_not_spoil_the_file(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [cut_off, whole_again]
+    pull(ENTRY, tmp_path / "m")
+    assert is_whole(tmp_path / "m")
+
+
+def test_a_hub_that_has_had_enough_is_named_or_waited_for(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = [too_many]
+    try:
+        pull(ENTRY, tmp_path / "m")
+    except ModelError as error:
+        assert error.code == "download_failed"
+        assert "429" in error.message
+        pull(ENTRY, tmp_path / "m")
+    assert is_whole(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"<html>Sign in to this network</html>",
+        b'{"id": "studio/model", "sib',
+        b"",
+        b"[]",
+        b'{"siblings": [{}]}',
+    ],
+    ids=["a captive portal", "cut off", "nothing", "a list", "no names"],
+)
+def test_a_listing_that_is_no_listing_is_named(hub: Hub, tmp_path: Path, listing: bytes) -> None:
+    hub.listing = listing
+    with pytest.raises(ModelError) as caught:
+        pull(ENTRY, tmp_path / "m")
+    assert caught.value.code in ("download_failed", "download_unknown")
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+    assert not (tmp_path / "m").exists()
+    hub.listing = None
+    assert pull(ENTRY, tmp_path / "m").fresh
+
+
+def test_files_that_are_stored_elsewhere_come_without_the_token(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with serving(Hub(hub.files)) as store:
+        # the same machine by another name, as a store of files has
+        hub.elsewhere = store.url.replace("127.0.0.1", "localhost")
+        pull(ENTRY, tmp_path / "m")
+        assert is_whole(tmp_path / "m")
+        assert {name for name, _ in store.keys} == set(hub.files) - {".gitattributes"}
+        assert {key for _, key in store.keys} == {""}
+
+
+def test_a_disk_that_fills_up_is_named(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from npcsdk.models import download
+
+    def full(self: object, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download._Counted, "write", full)
+        with pytest.raises(ModelError) as caught:
+            pull(ENTRY, tmp_path / "m")
+    assert caught.value.code == "disk_full"
+    assert "NPCSDK_MODELS" in caught.value.hint
+    pull(ENTRY, tmp_path / "m")
+    assert is_whole(tmp_path / "m")
+
+
+def test_a_repository_with_its_model_in_a_sub_folder_is_found(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPCSDK_MODELS", str(tmp_path))
+    hub.files.clear()
+    hub.files |= {
+        "README.md": b"# A model",
+        "int4/genai_config.json": b'{"model": {"type": "nemotron", "context_length": 4096}}',
+        "int4/model.onnx.data": WEIGHTS,
+    }
+    pull(ENTRY, tmp_path / ENTRY.name)
+    found = identify(ENTRY.name)
+    assert found.path == str(tmp_path / ENTRY.name / "int4")
+    assert "the only model there" in found.why
 
 
 def test_a_small_file_is_checked_too(hub: Hub, tmp_path: Path) -> None:

@@ -212,6 +212,82 @@ def test_what_is_not_there_is_named(argument: str) -> None:
     assert caught.value.hint
 
 
+# Models in sub-folders, as repositories are published.
+
+
+def test_a_model_in_a_sub_folder_is_found_and_said_where(tmp_path: Path) -> None:
+    folder = tmp_path / "Nemotron-ONNX-INT4"
+    genai(folder / "onnx" / "int4", "nemotron")
+    (folder / "README.md").write_text("# Nemotron")
+    write(
+        folder / "config.json", {"model_type": "nemotron"}
+    )  # a config without weights is no model of its own
+    (folder / ".cache" / "x").mkdir(parents=True)
+    found = identify(str(folder))
+    assert (found.path, found.backend) == (str(folder / "onnx" / "int4"), "onnx_genai")
+    assert found.name == "Nemotron-ONNX-INT4"
+    assert "the only model there" in found.why
+    assert str(folder / "onnx" / "int4") in found.why
+
+
+def test_of_several_the_one_for_the_cpu_is_taken_and_the_others_are_named(tmp_path: Path) -> None:
+    for inner in (
+        "cpu_and_mobile/cpu-int4-rtn-block-32-acc-level-4",
+        "directml/directml-int4-awq-block-128",
+        "gpu/x",
+    ):
+        genai(tmp_path / "m" / inner, "gemma2")
+    found = identify(str(tmp_path / "m"))
+    assert found.path.endswith("acc-level-4")
+    assert "directml/directml-int4-awq-block-128" in found.why
+    genai(tmp_path / "m" / "cpu_and_mobile" / "cpu-int4-awq", "gemma2")
+    with pytest.raises(ModelError, match="4 models: cpu_and_mobile/cpu-int4-awq") as caught:
+        identify(str(tmp_path / "m"))
+    assert caught.value.code == "model_not_found"
+    assert "Name the folder" in caught.value.hint
+
+
+def test_other_kinds_in_sub_folders(tmp_path: Path) -> None:
+    hf(tmp_path / "a" / "original")
+    assert identify(str(tmp_path / "a")).backend == "transformers"
+    (tmp_path / "b" / "gguf").mkdir(parents=True)
+    (tmp_path / "b" / "gguf" / "gemma.gguf").write_bytes(gguf())
+    assert identify(str(tmp_path / "b")).path.endswith("gemma.gguf")
+
+
+def test_the_hub_clients_own_cache_is_followed_to_its_snapshot(tmp_path: Path) -> None:
+    folder, commit = tmp_path / "models--google--gemma-2b", "0123456789abcdef0123456789abcdef01234567"
+    hf(folder / "snapshots" / commit)
+    hf(folder / "snapshots" / ("f" * 40))
+    write(folder / "refs" / "main", commit)
+    found = identify(str(folder))
+    assert found.path == str(folder / "snapshots" / commit)
+    assert commit[:12] in found.why
+
+
+def test_a_folder_of_many_folders_is_not_searched_for_ever(tmp_path: Path) -> None:
+    for number in range(2100):
+        (tmp_path / "home" / str(number)).mkdir(parents=True)
+    with pytest.raises(ModelError) as caught:
+        identify(str(tmp_path / "home"))
+    assert caught.value.code == "model_not_found"
+
+
+def test_a_row_of_the_catalogue_is_found_in_a_sub_folder_and_by_its_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPCSDK_MODELS", str(tmp_path))
+    genai(tmp_path / "nemotron-mini-4b" / "onnx", "nemotron")
+    for argument in ("nemotron-mini-4b", "nvidia/Nemotron-Mini-4B-Instruct-ONNX-INT4"):
+        found = identify(argument)
+        assert found.path == str(tmp_path / "nemotron-mini-4b" / "onnx")
+        assert found.entry is CATALOG["nemotron-mini-4b"]
+        assert "the only model there" in found.why
+    with pytest.raises(ModelError) as caught:
+        identify("somebody/some-model")
+    assert "hub" in caught.value.hint
+
+
 # Tokenizers and weights of a folder for onnxruntime-genai.
 
 
@@ -247,6 +323,17 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.onnx\.data") as caught:
         verify_genai(tmp_path, "nemotron")
     assert caught.value.code == "model_not_found"
+
+
+def test_weights_lie_beside_the_graph_that_names_them(tmp_path: Path) -> None:
+    folder = whole(tmp_path, decoder={"filename": "onnx/model.onnx"})
+    (folder / "onnx").mkdir()
+    for name in ("model.onnx", "model.onnx.data"):
+        (folder / name).rename(folder / "onnx" / name)
+    verify_genai(folder, "nemotron")
+    (folder / "onnx" / "model.onnx.data").unlink()
+    with pytest.raises(ModelError, match=r"onnx.model\.onnx\.data"):
+        verify_genai(folder, "nemotron")
 
 
 @pytest.mark.parametrize(
