@@ -148,13 +148,15 @@ def make_offer(
 def state_values(state: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The names that ``path`` (``"state.nearby"``) lists in the game's state, each with its id.
 
-    An entry is a string (name and id at once) or a mapping with ``name`` and, where it differs, ``id``.
+    An entry is a string (name and id at once) or a mapping with ``name`` and, where it differs, ``id``. An entry that
+    stands alone is a list of one.
     """
     value: Any = state
     for part in path.removeprefix("state.").split("."):
         value = cast("Mapping[str, Any]", value).get(part) if isinstance(value, Mapping) else None
     found: dict[str, Any] = {}
-    for entry in cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else ():
+    entries: Iterable[Any] = cast("Sequence[Any]", value) if isinstance(value, list | tuple) else (value,)
+    for entry in entries:
         if isinstance(entry, Mapping):
             item = cast("Mapping[str, Any]", entry)
             shown = item.get("name") if item.get("name") is not None else item.get("id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.cooldown import Cooldowns
@@ -15,6 +15,9 @@ from npcsdk.events import Explanation, Withheld, Written
 from npcsdk.prompt.untrusted import one_line
 
 __all__ = ["Offering"]
+
+_SHOWN = 8
+"""Values of a parameter that an explanation names."""
 
 
 class Offering:
@@ -84,7 +87,25 @@ def _in_words(constraint: Constraint | None) -> str:
     if not constraint.tools:
         return f"speech only: {constraint.opening} is impossible"
     closing = f" {constraint.closing}" if constraint.closing else ""
+    calls = ", ".join(f"{name}({_parameters(schema)})" for name, schema in constraint.tools)
     return (
-        f"speech, and at most {constraint.max_calls} times {constraint.opening} with one of "
-        f"{', '.join(name for name, _ in constraint.tools)}{closing}"
+        f"speech, and at most {constraint.max_calls} times {constraint.opening} with one of {calls}{closing}"
     )
+
+
+def _parameters(schema: Mapping[str, Any]) -> str:
+    """``target: iron gate | well; times?: integer``."""
+    required = schema.get("required", ())
+    properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
+    return "; ".join(
+        f"{name}{'' if name in required else '?'}: {_values(item)}" for name, item in properties.items()
+    )
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    if schema.get("type") == "array" and isinstance(schema.get("items"), Mapping):
+        return f"list of {_values(schema['items'])}"
+    values = cast("Sequence[Any]", schema.get("enum", ()))
+    shown = " | ".join(str(value) for value in values[:_SHOWN])
+    more = f" | and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return shown + more or str(schema.get("type", "any"))

@@ -33,6 +33,8 @@ REACT_LINE = "(You noticed this. Say something.)"
 _NOT_FOR_MODELS = ("x-from",)
 _LONGEST_DESCRIPTION = 300
 """Characters of an action's or a parameter's description in a prompt."""
+_MOST_NAMES = 60
+"""Names of one list of the state in a prompt, the first: what lies nearest, as games sort. All stay legal targets."""
 
 
 class WorldText(Protocol):
@@ -120,7 +122,11 @@ def _state_value(value: Any) -> str:
         return one_line(value)
     if isinstance(value, (list, tuple)):
         names: list[str] = []
-        for item in cast("Sequence[Any]", value):
+        items = cast("Sequence[Any]", value)
+        for at, item in enumerate(items):
+            if len(names) == _MOST_NAMES:
+                names.append(f"and {len(items) - at} more")
+                break
             if isinstance(item, Mapping):
                 entry = cast("Mapping[str, Any]", item)
                 item = entry.get("name", entry.get("id"))

@@ -77,6 +77,8 @@ def test_an_action_nobody_defined() -> None:
         ([{"id": "gate_7"}], "gate_7", "gate_7"),
         ([{"name": None, "id": "gate_7"}], "gate_7", "gate_7"),
         (("iron gate",), "iron gate", "iron gate"),
+        ("iron gate", "iron gate", "iron gate"),
+        ({"name": "iron gate", "id": 7}, "iron gate", 7),
         ([{"name": "iron gate", "id": 1}, {"name": "iron gate", "id": 2}], "iron gate", 1),
         ([None, 5, "", {}, "iron gate"], "iron gate", "iron gate"),
     ],
@@ -101,7 +103,7 @@ def test_targets_deeper_in_the_state() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"nearby": []}, {"nearby": None}, {"nearby": "gate"}, {"nearby": 3}, {"nearby": {}}]
+    "state", [{}, {"nearby": []}, {"nearby": None}, {"nearby": ""}, {"nearby": 3}, {"nearby": {}}]
 )
 def test_without_a_target_the_action_is_withheld(state: dict[str, Any]) -> None:
     offer = make_offer([OPEN], state)

@@ -143,7 +143,11 @@ def test_the_constraint_in_words(open_world: Any) -> None:
     backend.capabilities = replace(backend.capabilities, constraints=True)
     talk = world.open("mara")
     said = explained(list(talk.say("Wave!"))).constraint
-    assert said == "speech, and at most 4 times <toolcall> with one of ask, wave </toolcall>"
+    assert said == "speech, and at most 4 times <toolcall> with one of ask(), wave() </toolcall>"
+    nearby = [f"gate {number}" for number in range(10)]
+    said = explained(list(talk.say("Well?", state={"nearby": nearby}))).constraint
+    assert "open_gate(gate: gate 0 | gate 1 | " in said
+    assert "gate 7 | and 2 more), ask()" in said
 
 
 def test_actions_that_differ_in_case_are_refused_and_none_is_added(open_world: Any) -> None:
