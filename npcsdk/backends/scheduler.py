@@ -51,8 +51,6 @@ class _Request:
     passed: int = 0
     slot: _Slot | None = None
     cached: int = 0
-    lent: int = 0
-    """The highest priority of those that wait for a part of this prompt."""
     leader: _Request | None = None
     shared: int = 0
     """How much of the leader's prompt this one waits for."""
@@ -62,7 +60,7 @@ class _Request:
 
     @property
     def urgency(self) -> int:
-        return max(self.priority, self.lent) + self.passed // _PATIENCE
+        return self.priority + self.passed // _PATIENCE
 
     @property
     def done(self) -> int:
@@ -292,7 +290,7 @@ class Scheduler:
         leader = request.leader
         if leader is not None:
             if leader.slot is not None and leader.done < request.shared:
-                leader.lent = max(leader.lent, request.urgency)
+                leader.priority = max(leader.priority, request.urgency)
                 return True
             request.leader = None
         if request.alone or not self._partial:
@@ -311,7 +309,7 @@ class Scheduler:
         if shared - held < _SHARED:
             return False
         request.leader, request.shared = best, shared
-        best.lent = max(best.lent, request.urgency)
+        best.priority = max(best.priority, request.urgency)  # Others wait for it as they do for this one.
         return True
 
     def _followers_go_on(self, leader: _Request) -> None:

@@ -302,6 +302,13 @@ def test_the_character_that_the_player_faces_goes_before_the_crowd() -> None:
     assert set(crowd) <= set(it.over)
 
 
+def test_what_is_prepared_ahead_goes_behind_those_who_are_spoken_to() -> None:
+    it = machine(4000)
+    prepared = it.ask(text(60, 1), 1, "prepared", -1)
+    spoken_to = it.ask(text(150, 2), 2, "spoken to")
+    assert order(it) == [spoken_to, prepared]
+
+
 def test_of_equal_ones_the_shortest_goes_first() -> None:
     it = machine(4000)
     long, short = it.ask(text(600, 1), 2, "long"), it.ask(text(60, 2), 2, "short")
