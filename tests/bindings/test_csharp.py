@@ -410,12 +410,15 @@ def test_a_server_that_falls_silent_and_speaks_again(
 def test_a_second_play_in_one_process(
     server: Callable[..., ServerProcess], game: Callable[..., Game]
 ) -> None:
+    """Each play goes on with the history of the one before, whose goodbye comes in the middle of a turn."""
     one = game(server(free_port()).address, silence=20)
     one.wait("ready", timeout=40)
-    for _ in range(3):
-        one.do("open mira")
+    history = ""
+    for _ in range(8):
+        one.do(f"open mira {history}".strip())
         running = one.say(0, "for-ever")
         one.wait("text", running)
+        history = one.told[[line[0] for line in one.told].index("opened")][2]
         one.do("again")
         assert one.wait("error", running)[2] == "closed"
         one.wait("again")

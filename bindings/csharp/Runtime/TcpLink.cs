@@ -15,6 +15,7 @@ namespace Npcsdk
         private const double FirstWait = 0.05, LongestWait = 0.5; // seconds between attempts
         private const double ConnectWithin = 3, HandshakeWithin = 3;
 
+        private static readonly byte[] Unread = new byte[4096]; // nobody looks at it
         private enum Phase : byte { Waiting, Resolving, Connecting, Greeting, Up, Closed }
 
         private readonly ZmtpPeer zmtp = new ZmtpPeer();
@@ -238,6 +239,9 @@ namespace Npcsdk
             try
             {
                 old.Shutdown(SocketShutdown.Send); // so that a goodbye still arrives
+                // Closing a socket with something unread resets the connection, and what the server has not read yet may be
+                // thrown away: so that is read first, as far as it is there.
+                for (int round = 0; round < 256 && old.Available > 0; round++) old.Receive(Unread);
             }
             catch (SocketException)
             {

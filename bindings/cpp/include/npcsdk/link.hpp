@@ -100,7 +100,7 @@ public:
     }
 
     void close() {
-        socket_.close();
+        socket_.finish();
         state_ = State::down;
         retry_at_ = 0;
         delay_ = backoff_.first;

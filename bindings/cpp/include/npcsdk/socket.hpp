@@ -160,6 +160,20 @@ public:
 
     bool valid() const { return handle_ != none; }
 
+    /// Close it behind what was sent. Closing a socket with something unread resets the connection, and what the peer has
+    /// not read yet may be thrown away: so that is read first, as far as it is there.
+    void finish() {
+        if (handle_ == none) return;
+#ifdef _WIN32
+        ::shutdown(handle_, SD_SEND);
+#else
+        ::shutdown(handle_, SHUT_WR);
+#endif
+        std::uint8_t unread[4096];
+        for (int round = 0; round < 256 && receive(unread, sizeof unread).outcome == Outcome::done; ++round) {}
+        close();
+    }
+
     void close() {
         if (handle_ == none) return;
 #ifdef _WIN32
