@@ -175,6 +175,10 @@ class Frontend:
         """The connections that have greeted."""
         return list(self._clients)
 
+    def waiting(self) -> list[bytes]:
+        """The connections whose conversations were lost, and that have not greeted again."""
+        return [route for route, client in self._clients.items() if not client.peer.greeted]
+
     def reset(self, error: Mapping[str, str], now: float) -> list[tuple[bytes, bytes]]:
         """The worker died, and with it every conversation: what to tell whom."""
         self.epoch = secrets.token_hex(8)

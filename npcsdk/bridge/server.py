@@ -226,6 +226,9 @@ class Server:
         except ProtocolError:
             _log.warning("The worker sent its parent a bad message")
             return
+        if isinstance(message, Loading | Ready):
+            for route in self._frontend.waiting():  # those who have greeted hear it from the worker itself
+                self._gate.send(route, payload)
         if isinstance(message, Loading):
             self._on_status(Status(event="loading", stage=message.stage, progress=message.progress))
         elif isinstance(message, Ready):

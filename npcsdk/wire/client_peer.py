@@ -268,6 +268,9 @@ class ClientPeer:
                 self._send(Ping())
         elif self.state == "greeting" and now - self._hello_at >= HELLO_EVERY:
             self._greet(now)
+        elif self.state == "idle" and self.epoch is not None:  # after a reset: to hear how it goes on
+            self._greeting_since = now
+            self._greet(now)
         if self.state == "greeting" and now - self._greeting_since > self._silence:
             self._give_up(now)
 

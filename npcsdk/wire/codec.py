@@ -25,6 +25,7 @@ __all__ = [
     "decode_event",
     "encode",
     "encode_turn_event",
+    "place_of",
     "unpack",
 ]
 
@@ -33,6 +34,7 @@ MESSAGE_BYTES = 1 << 20
 
 # The package has no type information of its own.
 _packb = cast("Callable[..., bytes]", msgpack.packb)  # pyright: ignore[reportUnknownMemberType]
+_Unpacker = cast("Callable[..., Any]", msgpack.Unpacker)  # pyright: ignore[reportUnknownMemberType]
 _unpackb = cast("Callable[..., Any]", msgpack.unpackb)  # pyright: ignore[reportUnknownMemberType]
 
 _Kind = TypeVar("_Kind")
@@ -80,6 +82,7 @@ def _check_of_class(kind: type[Any], **others: check.Check) -> check.Check:
 _PLACE = {"conversation": check.identifier, "turn": check.identifier, "seq": check.natural}
 _TURN_EVENTS = {kind.event: _check_of_class(kind, **_PLACE) for kind in get_args(Event)}
 _TEXT = _packb("event") + _packb("text")
+_PLACES = ("command", "conversation", "turn", "request")
 _FIRST = check.optional(check.natural)
 
 
@@ -294,6 +297,26 @@ def unpack(payload: bytes, limit: int = MESSAGE_BYTES) -> dict[str, Any]:
     if not isinstance(contents, dict):
         raise ProtocolError("This is not a message: it is not a msgpack map.", code="malformed")
     return cast("dict[str, Any]", contents)
+
+
+def place_of(payload: bytes) -> dict[str, str]:
+    """Of a command that was refused: its kind, conversation, turn and request, as far as they can be read.
+
+    So that whoever sent it can end what waits for it. What is large or deep is passed over without being built.
+    """
+    found: dict[str, str] = {}
+    try:
+        reader = _Unpacker(max_buffer_size=0, raw=False)
+        reader.feed(payload)
+        for _ in range(min(reader.read_map_header(), 64)):
+            key = reader.unpack()
+            if key not in _PLACES:
+                reader.skip()
+            elif isinstance(value := reader.unpack(), str):
+                found[key] = check.identifier(value)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException, msgpack.OutOfData):
+        pass  # as far as they can be read
+    return found
 
 
 def _no_extensions(code: int, data: bytes) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from npcsdk.errors import ProtocolError
-from npcsdk.wire.codec import MESSAGE_BYTES, decode_command, encode
+from npcsdk.wire.codec import MESSAGE_BYTES, decode_command, encode, place_of
 from npcsdk.wire.messages import (
     Command,
     Goodbye,
@@ -47,7 +47,7 @@ class ServerPeer:
         try:
             command = decode_command(payload, limit=self._message_bytes)
         except ProtocolError as error:
-            self._refuse(error.code, error.message, error.hint)
+            self._refuse(error.code, error.message, error.hint, place_of(payload))
             if error.code != "unknown_message":  # a newer client's
                 self.mistakes += 1
             return None
@@ -64,7 +64,10 @@ class ServerPeer:
             return command
         if not isinstance(command, Leave):
             self._refuse(
-                "hello_first", "This connection has not said hello.", "Send hello first, or again.", command
+                "hello_first",
+                "This connection has not said hello.",
+                "Send hello first, or again.",
+                place_of(payload),
             )
         return None
 
@@ -103,15 +106,16 @@ class ServerPeer:
         self._outgoing.append(encode(welcome))
         return hello
 
-    def _refuse(self, code: str, message: str, hint: str, command: Command | None = None) -> None:
+    def _refuse(self, code: str, message: str, hint: str, place: Mapping[str, str]) -> None:
+        kind = place.get("command")
         problem = Problem(
             code=code,
             message=message,
             hint=hint,
             kind="protocol_error",
-            answers=command.command if command else None,
-            conversation=getattr(command, "conversation", None),
-            turn=getattr(command, "turn", None) if isinstance(command, Say | React) else None,
-            request=getattr(command, "request", None),
+            answers=kind,
+            conversation=place.get("conversation"),
+            turn=place.get("turn") if kind in (Say.command, React.command) else None,
+            request=place.get("request"),
         )
         self._outgoing.append(encode(problem))

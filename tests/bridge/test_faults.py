@@ -189,6 +189,30 @@ def test_a_file_of_the_game_does_not_shadow_a_module(tmp_path, monkeypatch: pyte
         assert world["mira"].say("hello").text() == "mira heard hello"
 
 
+@posix
+def test_a_world_that_is_loaded_again_is_told_to_those_who_are_connected(serve: Serve) -> None:
+    running = serve()
+    stages: list[str] = []
+    with (
+        Raw(running.address).greets() as raw,
+        connect(running.address, on_loading=lambda stage, progress: stages.append(stage)) as world,
+    ):
+        stages.clear()
+        before = world.core.ready
+        os.kill(running.server.worker_pid, signal.SIGKILL)
+        heard = [raw.hears()]
+        while not isinstance(heard[-1], m.Ready):  # this one has said nothing in between
+            heard.append(raw.hears())
+        assert isinstance(heard[0], m.Reset)
+        assert any(isinstance(one, m.Loading) for one in heard)
+        deadline = time.monotonic() + 10
+        while world.core.ready is before and time.monotonic() < deadline:
+            threading.Event().wait(0.02)
+        assert world.core.ready is not before
+        assert stages
+        assert world["mira"].say("hello").text() == "mira heard hello"
+
+
 # The server
 
 

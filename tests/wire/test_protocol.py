@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,6 +277,17 @@ def test_a_reset_ends_turns_with_its_reason_and_the_next_line_greets_again(serve
     assert server.heard() == [m.Open(conversation="c1", npc="mira", history="h1"), say("t2")]
 
 
+def test_after_a_reset_a_client_of_a_server_greets_in_time_to_hear_that_the_world_is_back(
+    server: Server,
+) -> None:
+    server.tells(m.Reset(code="worker_died", message="It died."))
+    server.later(0.25)
+    assert [type(one) for one in server.heard()] == [m.Hello]
+    ready = m.Ready(world="Testholm", npcs=())
+    assert server.tells(m.Welcome(epoch="e2"), m.Loading(stage="world"), ready)[-1] == ready
+    assert server.peer.ready == ready
+
+
 def test_a_lost_conversation_is_opened_again(server: Server) -> None:
     begin(server, "t1")
     server.heard()
@@ -512,6 +524,50 @@ def test_a_message_over_the_limit_is_refused_by_name() -> None:
     answers(server)
     assert server.receive(codec.encode(say("t1", "x" * 2000))) is None
     assert [one.code for one in answers(server)] == ["too_large"]
+
+
+def unreadable(**fields: object) -> bytes:
+    return msgpack.packb({"command": "say", "conversation": "c1", "turn": "t1", **fields})
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (unreadable(line=7), "bad_field"),
+        (unreadable(line="x" * 2000), "too_large"),
+        (unreadable(state=[[[0] * 700] * 300]), "too_large"),
+        (unreadable(line="Hello.")[:-3], "malformed"),
+        (unreadable(line=b"\xff")[:-3] + b"\xa1\xff\xff", "malformed"),
+        (unreadable() + b"\xc1", "malformed"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_with_its_turn(payload: bytes, code: str) -> None:
+    server = peer()
+    server.receive(codec.encode(m.Hello(client="me")))
+    answers(server)
+    assert server.receive(payload) is None
+    (problem,) = answers(server)
+    assert (problem.code, problem.answers, problem.conversation, problem.turn) == (code, "say", "c1", "t1")
+
+
+def test_a_turn_that_the_server_could_not_read_ends(server: Server) -> None:
+    begin(server, "t1")
+    refused = m.Problem(code="too_large", message="Too large.", answers="say", turn="t1")
+    assert ends(server.tells(refused))["t1"].code == "too_large"
+
+
+def test_a_request_that_cannot_be_read_is_refused_by_its_name() -> None:
+    server = peer()
+    server.receive(codec.encode(m.Hello(client="me")))
+    answers(server)
+    server.receive(msgpack.packb({"request": "r1", "command": "save", "slot": 5}))
+    (problem,) = answers(server)
+    assert (problem.code, problem.request, problem.turn) == ("bad_field", "r1", None)
+
+
+@given(st.binary(max_size=200))
+def test_where_a_message_belongs_is_looked_for_in_anything(payload: bytes) -> None:
+    assert set(codec.place_of(payload)) <= {"command", "conversation", "turn", "request"}
 
 
 @given(st.lists(st.binary(max_size=80), max_size=10))
