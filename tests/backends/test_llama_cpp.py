@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, ModelSource, Request, Segment
 from npcsdk.backends.encoding import TextEncoding
-from npcsdk.errors import ModelError
+from npcsdk.errors import BackendError, ModelError
 from tests.backends.conformance import GREEDY, WILD, Conformance, Said, follow, say
 from tests.backends.tiny import WINDOW, gguf_file
 from tests.backends.toy import CONTROL, byte_fallback, byte_level, prompt
@@ -212,6 +214,65 @@ def test_characters_share_what_their_prompts_have_in_common(files: dict[str, Pat
         assert again.text == say(alone, request).text
     together.close()
     alone.close()
+
+
+def test_what_a_sliding_window_has_left_behind_is_computed_again_when_it_is_needed(
+    files: dict[str, Path],
+) -> None:
+    """Its cells may have gone to others, which only shows when a conversation goes back behind them."""
+    backend = load(files["gemma2"], cache_type="f32", cache_bytes=2 * CELL * WINDOW)
+    alone = load(files["gemma2"], cache_type="f32")
+    for turn in range(4):
+        for number in range(4):
+            lines = [f"Line {at} of {number}" for at in range(5 if turn % 2 == 0 else 1)]
+            request = Request(prompt=prompt(*lines), sampling=GREEDY, session=str(number))
+            said, cold = say(backend, request), say(alone, request)
+            alone.release(str(number))
+            assert said.text == cold.text
+    backend.close()
+    alone.close()
+
+
+def test_a_computation_that_fails_costs_its_turn_and_no_more(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load(files["nemotron"])
+    request = Request(prompt=prompt("Hello"), sampling=GREEDY, session="a")
+    whole = say(backend, request)
+    for code, words in ((1, "no room"), (-3, "returned -3")):
+        with monkeypatch.context() as patch:
+            patch.setattr(llama_cpp, "llama_decode", lambda context, batch, code=code: code)
+            with pytest.raises(BackendError) as caught:
+                say(backend, request)
+        assert caught.value.code == "runtime_failed"
+        assert words in caught.value.message
+        again = say(backend, request)
+        assert (again.text, again.usage.cached_tokens) == (whole.text, 0)
+    other = load(files["nemotron"])
+    assert say(other, request).text == whole.text
+    other.close()
+    backend.close()
+
+
+def test_the_interpreter_may_end_in_the_midst_of_a_reply(files: dict[str, Path]) -> None:
+    script = """
+import sys
+from npcsdk.backends import registry
+from npcsdk.backends.base import Request, Sampling
+from tests.backends.toy import prompt
+backend = registry.load(registry.resolve(sys.argv[1]))
+replies = [
+    backend.generate(Request(prompt=prompt(f"Hello {at}"), sampling=Sampling(max_tokens=400), session=f"{at}"))
+    for at in range(3)
+]
+print([next(reply) for reply in replies])
+"""
+    command = [sys.executable, "-c", script, str(files["nemotron"])]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2]
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.count("Piece") == 3
 
 
 def test_a_thousand_turns_do_not_grow(files: dict[str, Path]) -> None:
