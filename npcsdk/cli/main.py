@@ -9,6 +9,7 @@ import typer
 
 import npcsdk
 from npcsdk.cli.actions import actions
+from npcsdk.cli.bindings import bindings
 from npcsdk.cli.check import check
 from npcsdk.cli.init import init
 from npcsdk.cli.keys import keys
@@ -35,6 +36,7 @@ app.command()(keys)
 app.command()(top)
 app.command()(check)
 app.command()(actions)
+app.command()(bindings)
 app.command()(init)
 app.command()(memory)
 app.add_typer(models, name="models")
