@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from npcsdk.events import End, Event, Text, Tokens
@@ -26,8 +28,9 @@ class Conversation:
 
     id = "history"
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, world: World, number: int) -> None:
         self.id = f"h{number}"
+        self._world = world
 
     def say(self, line: str, **_: Any) -> Iterator[Event]:
         command, *given = line.split()
@@ -40,6 +43,7 @@ class Conversation:
             for _number in range(int(command)):
                 time.sleep(PACE)
                 yield Text(text=f"{time.perf_counter():.9f}", offset=0)
+        self._world.keep(line)
         yield End(reason="stop", text=line)
 
     react = say
@@ -83,21 +87,43 @@ def compute(seconds: float) -> float:
 class World:
     name = "Benchmark"
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
         self.npcs: Mapping[str, Npc] = {"npc": Npc()}
         self._opened = 0
+        self._log = memory / "log" if memory else None
+
+    def keep(self, text: str) -> None:
+        """On disk when it returns."""
+        if self._log is not None:
+            with open(self._log, "ab", buffering=0) as log:
+                log.write(text.encode() + b"\n")
+                os.fsync(log.fileno())
+
+    def remember(self, npc: str, text: str, **_: Any) -> None:
+        self.keep(text)
+
+    def save(self, slot: str) -> None:
+        """Nothing to name."""
+
+    load = save
+
+    def slots(self) -> list[str]:
+        return []
+
+    def set_values(self, npc: str, values: Mapping[str, Any], *, player: str) -> None:
+        """Nothing depends on them."""
 
     def actions_with(self, definitions: Any) -> list[Any]:
         return list(definitions)
 
     def open(self, npc: str, **_: Any) -> Conversation:
         self._opened += 1
-        return Conversation(self._opened)
+        return Conversation(self, self._opened)
 
     def close(self) -> None:
         """Nothing to give back."""
 
 
-def open_world(folder: Any, **_: Any) -> World:
+def open_world(folder: Any, *, memory: Path | None = None, **_: Any) -> World:
     """What the worker opens."""
-    return World()
+    return World(memory)
