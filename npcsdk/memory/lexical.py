@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from npcsdk.memory.text import edits
 
-__all__ = ["LexicalIndex", "idf"]
+__all__ = ["LexicalIndex", "Posting", "idf"]
 
 _K1, _B = 1.2, 0.5
 _READY = 2_000

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from npcsdk.memory.lexical import LexicalIndex, idf
+from npcsdk.memory.lexical import LexicalIndex, Posting, idf
 from npcsdk.memory.text import misspelt_filler, terms
 from npcsdk.memory.thesaurus import hints, neighbours
 
@@ -19,6 +19,7 @@ _NEIGHBOUR = 0.4  # a term that means about the same counts for this share
 _HINT = 0.15  # a term that fits the kind of question
 _LONGEST = 4_000  # characters of a line that are read as a question
 _MOST_TERMS, _MOST_UNKNOWN = 32, 8
+_SPARSE = 0.5  # of a mask: below this share it is cheaper to leave out first and add up then
 _UNWRITTEN = 0.5  # a term that nobody wrote weighs this share of what a rare one does
 
 
@@ -74,17 +75,50 @@ class Query:
         return cls(tuple(wanted), {term: _HINT * weigh(term) for term in hints(line)})
 
     def scores(
-        self, index: LexicalIndex, documents: int
+        self, index: LexicalIndex, documents: int, mask: npt.NDArray[np.bool_] | None = None
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """For the first ``documents`` of ``index``: BM25, and the share of the query's weight that is met."""
-        score = np.zeros(len(index), dtype=np.float64)
+        """For the first ``documents`` of ``index``: BM25, and the share of the query's weight that is met.
+
+        With a ``mask`` of them, both may be 0 for what it does not show.
+        """
+        if mask is not None and np.count_nonzero(mask) < _SPARSE * len(mask):
+            return self._scores_among(index, mask[:documents])
+        score, covered = self._sum(len(index), index.posting)
+        return score[:documents], covered[:documents]
+
+    def _scores_among(
+        self, index: LexicalIndex, mask: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The same, but only what ``mask`` shows is added up: little, when most was un-done or is others'."""
+        shown = np.flatnonzero(mask)
+        seen = np.zeros(len(index), dtype=np.bool_)  # it may have grown since the mask was made
+        seen[: len(mask)] = mask
+        places = np.zeros(len(index), dtype=np.int32)
+        places[shown] = np.arange(len(shown), dtype=np.int32)
+
+        def posting(term: str) -> Posting | None:
+            found = index.posting(term)
+            if found is None:
+                return None
+            held, share = found
+            keep = seen[held]
+            return places[held[keep]], share[keep]
+
+        score, covered = np.zeros(len(mask)), np.zeros(len(mask))
+        score[shown], covered[shown] = self._sum(len(shown), posting)
+        return score, covered
+
+    def _sum(
+        self, size: int, posting_of: Callable[[str], Posting | None]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        score = np.zeros(size, dtype=np.float64)
         covered, best_share, met = np.zeros_like(score), np.zeros_like(score), np.zeros_like(score)
         whole = sum(wanted.weight for wanted in self.wanted)
         for wanted in self.wanted:
             found = [
                 (posting, weight)
                 for spelling, weight in wanted.spellings.items()
-                if (posting := index.posting(spelling)) is not None
+                if (posting := posting_of(spelling)) is not None
             ]
             if len(found) == 1:
                 (held, share), weight = found[0]
@@ -101,11 +135,11 @@ class Query:
                     best_share[held] = met[held] = 0.0
         matched = score > 0.0
         for term, weight in self.hints.items():
-            posting = index.posting(term)
+            posting = posting_of(term)
             if posting is not None:
                 held, share = posting
                 score[held] += matched[held] * (weight * share)
-        return score[:documents], covered[:documents]
+        return score, covered
 
     def found_in(self, held: frozenset[str]) -> tuple[str, ...]:
         """The terms of a text that the query asks for, in the query's order."""

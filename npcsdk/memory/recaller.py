@@ -103,7 +103,7 @@ class Recaller:
             similar: dict[int, float] = {}
             for part in parts:
                 similar.update(part.shelf.similar_fresh(vector, self._embedder))
-            met = [asked.scores(part.shelf.words, len(part.mask)) for part in parts]
+            met = [asked.scores(part.shelf.words, len(part.mask), part.mask) for part in parts]
         candidates = self._lore.candidates(asked, vector, tags, _WORDS)
         similar.update(self._answer(asking))
         with self._lock:
@@ -262,7 +262,9 @@ class Recaller:
             return None  # still busy with an earlier question: the turn goes by words
 
         def ask(part: _Part) -> list[tuple[int, float]]:
-            limit = _FETCH
+            # Where little of what the collection holds may be seen, the first answer must go further.
+            shown = float(np.count_nonzero(part.mask)) / max(len(part.mask), 1)
+            limit = min(max(_FETCH, int(1.5 * wanted / max(shown, 1e-6))), _FETCH_MOST)
             while True:
                 found = index.query(part.channel.owner, vector, limit)
                 # Others' memories and other timelines' lie in the same collection: fetched and passed over.
