@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,6 +115,61 @@ def pull(
         sys.stdout.write(
             f"Its publisher states no checksums of its own; the files are those of revision {pulled.plan.revision}.\n"
         )
+
+
+@models.command()
+@reports_errors
+def convert(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A Hugging Face folder (Nemotron, Gemma, Gemma 2), or a name that was pulled.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder; for gguf also a .gguf file.")],
+    to: Annotated[str, typer.Option(metavar="TARGET", help="onnx, gguf or openvino.")],
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="WEIGHTS", help="int8, int4, fp16 or fp32. Default: int4 for onnx, int8 for the others."
+        ),
+    ] = "",
+) -> None:
+    """Bring a model into the format of onnxruntime-genai, llama.cpp or OpenVINO.
+
+    Nothing is downloaded. It is whole when it is there: a conversion that fails leaves nothing behind.
+    """
+    from npcsdk.models.convert import convert as bring
+
+    with _steps() as report:
+        made = bring(model, to, out, precision=precision, report=report)
+    sys.stdout.write(f"{made}\n")
+    errors.print(f"Speak to it: npcsdk play --model {made}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _steps() -> Generator[Callable[[str, float], None]]:
+    """Progress of a work that knows how far it is: a bar in a terminal, a line for every tenth elsewhere."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    tenths = -1
+    if not errors.is_terminal:
+
+        def line(what: str, done: float) -> None:
+            nonlocal tenths
+            if int(10 * done) > tenths:
+                tenths = int(10 * done)
+                errors.print(f"{10 * tenths}% {what}", markup=False)
+
+        yield line
+        return
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=errors, transient=True
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda what, done: bar.update(task, description=escape(what), completed=done)
 
 
 def _show_licence(entry: CatalogEntry) -> None:
