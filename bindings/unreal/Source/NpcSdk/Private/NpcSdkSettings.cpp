@@ -1,0 +1,6 @@
+#include "NpcSdkSettings.h"
+
+FName UNpcSdkSettings::GetCategoryName() const
+{
+	return TEXT("Plugins");
+}
