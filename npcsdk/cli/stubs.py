@@ -1,8 +1,8 @@
 """Typed code for a world's actions, in the languages of engines: pure, from definitions to text.
 
 For every action a type with its arguments as fields, enums for closed lists of words, and a function that builds it
-from the arguments of an ``action`` event. The C# part needs nothing but the language's base library (C# 7, as Unity has
-it), the C++ part nothing but C++17.
+from the arguments of an ``action`` event. The C# part (C# 7.3, as Unity has it) needs our client; the C++ part needs nothing
+but C++17, without exceptions: engines switch them off.
 """
 
 from __future__ import annotations
@@ -85,45 +85,33 @@ def _fields(definition: ActionDefinition) -> list[_Field]:
 _CSHARP: Final = {"string": "string", "integer": "long", "number": "double", "boolean": "bool"}
 
 # A target's id may be a number where its name is text.
-_CSHARP_READ: Final = {"string": "Read.Text({})", "long": "Read.Integer({})", "double": "Read.Number({})"}
+_CSHARP_READ: Final = {
+    "string": "Read.Text({})",
+    "long": "{}.AsInteger",
+    "double": "{}.AsNumber",
+    "bool": "{}.AsBool",
+}
 
 
 def csharp(world: str, definitions: Sequence[ActionDefinition]) -> str:
-    """A C# file: a class for each action, with ``From`` that reads an event's arguments."""
+    """A C# file: a class for each action, with ``From`` that reads an event's arguments.
+
+    It throws the client's ``NpcException`` for arguments that are not the action's: a file older than the world.
+    """
     lines = [
         f"// {_HEAD.format(language='csharp', world=_comment(world))}",
-        "using System;",
-        "using System.Collections.Generic;",
-        "using System.Globalization;",
-        "",
-        "namespace NpcSdk.Actions",
+        "namespace Npcsdk.Actions",
         "{",
     ]
-    types = _distinct((_pascal(one.name) for one in definitions), ("Read",))
+    types = _distinct((_pascal(one.name) for one in definitions), _OF_THE_CLIENT)
     for type_name, definition in zip(types, definitions, strict=True):
         lines += _csharp_class(type_name, definition)
     lines += [
         "    internal static class Read",
         "    {",
-        "        public static object Value(IReadOnlyDictionary<string, object> arguments, string name)",
+        "        public static string Text(Value value)",
         "        {",
-        "            object value;",
-        "            return arguments.TryGetValue(name, out value) ? value : null;",
-        "        }",
-        "",
-        "        public static string Text(object value)",
-        "        {",
-        "            return value == null ? null : Convert.ToString(value, CultureInfo.InvariantCulture);",
-        "        }",
-        "",
-        "        public static long Integer(object value)",
-        "        {",
-        "            return Convert.ToInt64(value, CultureInfo.InvariantCulture);",
-        "        }",
-        "",
-        "        public static double Number(object value)",
-        "        {",
-        "            return Convert.ToDouble(value, CultureInfo.InvariantCulture);",
+        "            return value.IsNull ? null : value.ToString();",
         "        }",
         "    }",
         "}",
@@ -131,9 +119,25 @@ def csharp(world: str, definitions: Sequence[ActionDefinition]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_OF_THE_CLIENT: Final = ("Read", "Value", "ValueMap", "NpcException")
+
+
 def _csharp_class(type_name: str, definition: ActionDefinition) -> list[str]:
     fields = _fields(definition)
-    names = _distinct((_pascal(field.name) for field in fields), (type_name, "Name", "From"))
+    taken = {
+        type_name,
+        "Name",
+        "From",
+        "Read",
+        "Equals",
+        "GetHashCode",
+        "GetType",
+        "ToString",
+        "MemberwiseClone",
+    }
+    taken |= {"Finalize", "ReferenceEquals"}
+    names = _distinct((_pascal(field.name) for field in fields), taken)
+    taken.update(names)
     lines = [
         f"    /// <summary>{_xml(definition.description)}</summary>",
         f"    public sealed class {type_name}",
@@ -142,16 +146,17 @@ def _csharp_class(type_name: str, definition: ActionDefinition) -> list[str]:
     lines.append(f"        public const string Name = {_quoted(definition.name)};")
     reading: list[str] = []
     for name, field in zip(names, fields, strict=True):
-        kind = _CSHARP.get(field.kind, "object")
-        read = _CSHARP_READ.get(kind, f"({kind}){{}}")
+        kind = _CSHARP.get(field.kind, "Value")
+        read = _CSHARP_READ.get(kind, "{}")
         if field.kind == "enum":
-            kind = f"{name}Value"
+            kind, reader = _distinct((f"{name}Value", f"Read{name}"), taken)
+            taken |= {kind, reader}
             members = _distinct(_pascal(value) for value in field.values)
             lines += ["", f"        public enum {kind} {{ {', '.join(members)} }}", ""]
             lines += [
-                f"        private static {kind} Read{name}(object value)",
+                f"        private static {kind} {reader}(string text)",
                 "        {",
-                "            switch (Read.Text(value))",
+                "            switch (text)",
                 "            {",
             ]
             lines += [
@@ -159,25 +164,26 @@ def _csharp_class(type_name: str, definition: ActionDefinition) -> list[str]:
                 for value, member in zip(field.values, members, strict=True)
             ]
             lines += [
-                '                default: throw new ArgumentException("not a value of '
-                + _comment(field.name).replace('"', "'")
-                + '");',
+                "                default:",
+                '                    throw new NpcException("wrong_value", '
+                f"{_quoted(f'No value of {field.name}: ')} + text, "
+                '"Write the stubs again.");',
                 "            }",
                 "        }",
             ]
-            read = f"Read{name}({{}})"
-        nullable = f"{kind}?" if field.optional and kind not in ("string", "object") else kind
+            read = f"{reader}(Read.Text({{}}))"
+        nullable = f"{kind}?" if field.optional and kind not in ("string", "Value") else kind
         if field.description:
             lines.append(f"        /// <summary>{_xml(field.description)}</summary>")
         lines.append(f"        public {nullable} {name};")
-        value = f"Read.Value(arguments, {_quoted(field.name)})"
+        value = f"arguments[{_quoted(field.name)}]"
         if field.optional:
-            reading.append(f"            if ({value} != null) made.{name} = {read.format(value)};")
+            reading.append(f"            if (!{value}.IsNull) made.{name} = {read.format(value)};")
         else:
             reading.append(f"            made.{name} = {read.format(value)};")
     lines += [
         "",
-        f"        public static {type_name} From(IReadOnlyDictionary<string, object> arguments)",
+        f"        public static {type_name} From(ValueMap arguments)",
         "        {",
         f"            var made = new {type_name}();",
         *reading,
@@ -200,6 +206,7 @@ _CPP_GET: Final = {"string": "text", "integer": "integer", "number": "number", "
 def cpp(world: str, definitions: Sequence[ActionDefinition]) -> str:
     """A C++17 header: a struct for each action, with ``from`` that reads an event's arguments.
 
+    It gives nothing for arguments that are not the action's: a header older than the world. It throws nothing.
     ``Arguments`` is any type with ``has(name)``, ``text(name)``, ``integer(name)``, ``number(name)`` and
     ``flag(name)``. Lists and objects are left to the game: their fields are not in the struct.
     """
@@ -209,7 +216,6 @@ def cpp(world: str, definitions: Sequence[ActionDefinition]) -> str:
         "",
         "#include <cstdint>",
         "#include <optional>",
-        "#include <stdexcept>",
         "#include <string>",
         "",
         "namespace npcsdk::actions {",
@@ -224,36 +230,45 @@ def cpp(world: str, definitions: Sequence[ActionDefinition]) -> str:
 
 def _cpp_struct(type_name: str, definition: ActionDefinition) -> list[str]:
     fields = [field for field in _fields(definition) if field.kind == "enum" or field.kind in _CPP]
-    names = _distinct((_snake(field.name) for field in fields), ("name", "from", "made", "arguments"))
+    names = _distinct((_snake(field.name) for field in fields), ("name", "from", "made", "arguments", "text"))
+    taken = {"name", "from", "made", "arguments", type_name, *names}
     lines = [f"/// {_comment(definition.description)}", f"struct {type_name} {{"]
     lines.append(f"    static constexpr const char* name = {_quoted(definition.name)};")
     reading: list[str] = []
+    local = _distinct(("value",), names)[0]
     for name, field in zip(names, fields, strict=True):
         kind, get = _CPP.get(field.kind, ""), _CPP_GET.get(field.kind, "text")
         read = f"arguments.{get}({_quoted(field.name)})"
         if field.kind == "enum":
-            kind = f"{_pascal(name)}Value"
+            kind, reader = _distinct((f"{_pascal(name)}Value", f"read_{name}"), taken)
+            taken |= {kind, reader}
             members = _distinct(_pascal(value) for value in field.values)
             lines += [f"    enum class {kind} {{ {', '.join(members)} }};"]
-            lines += [f"    static {kind} read_{name}(const std::string& value) {{"]
+            lines += [f"    static std::optional<{kind}> {reader}(const std::string& text) {{"]
             lines += [
-                f"        if (value == {_quoted(value)}) return {kind}::{member};"
+                f"        if (text == {_quoted(value)}) return {kind}::{member};"
                 for value, member in zip(field.values, members, strict=True)
             ]
-            lines += ['        throw std::invalid_argument("not one of the values: " + value);', "    }"]
-            read = f"read_{name}({read})"
+            lines += ["        return std::nullopt;", "    }"]
+            read = f"{reader}({read})"
         if field.description:
             lines.append(f"    /// {_comment(field.description)}")
         if field.optional:
             lines.append(f"    std::optional<{kind}> {name};")
-            reading.append(f"        if (arguments.has({_quoted(field.name)})) made.{name} = {read};")
+            reading.append(f"        if (arguments.has({_quoted(field.name)})) {{")
         else:
             lines.append(f"    {kind} {name}{{}};")
-            reading.append(f"        made.{name} = {read};")
+            reading.append(f"        if (!arguments.has({_quoted(field.name)})) return std::nullopt;")
+            reading.append("        {")
+        if field.kind == "enum":
+            reading.append(f"            const auto {local} = {read};")
+            reading.append(f"            if (!{local}) return std::nullopt;")
+            read = f"*{local}"
+        reading += [f"            made.{name} = {read};", "        }"]
     lines += [
         "",
         "    template <class Arguments>",
-        f"    static {type_name} from([[maybe_unused]] const Arguments& arguments) {{",
+        f"    static std::optional<{type_name}> from([[maybe_unused]] const Arguments& arguments) {{",
         f"        {type_name} made;",
         *reading,
         "        return made;",
