@@ -225,7 +225,7 @@ def test_what_a_sliding_window_has_left_behind_is_computed_again_when_it_is_need
     for turn in range(4):
         for number in range(4):
             lines = [f"Line {at} of {number}" for at in range(5 if turn % 2 == 0 else 1)]
-            request = Request(prompt=prompt(*lines), sampling=GREEDY, session=str(number))
+            request = Request(prompt=prompt(*lines), sampling=WILD, session=str(number))
             said, cold = say(backend, request), say(alone, request)
             alone.release(str(number))
             assert said.text == cold.text
