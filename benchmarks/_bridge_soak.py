@@ -60,11 +60,16 @@ def worker_of(pid: int) -> int:
 # Frames
 
 
+_REFUSED = (b"malformed", b"bad_field", b"unknown_message", b"too_large")
+
+
 @dataclass
 class Frames:
     """What became of the frames."""
 
     sent: int = 0
+    refused: int = 0
+    """Of these the server looked at and could not read so many; the rest made sense, or came from who is not read."""
     connections: int = 0
     served: int = 0
     """Lines of another client that were answered meanwhile."""
@@ -148,25 +153,32 @@ def _connection(address: str, chance: random.Random, seeds: list[bytes], count: 
         sockets = [_dealer(context, address, chance) for _ in range(4)]
         outcome.connections += 4
         for number in range(count):
-            one = chance.randrange(4)
-            # What is said in order is not a mistake: without it, 64 in a row would end each connection at once.
-            payload = seeds[chance.randrange(len(seeds))] if number % 16 == 0 else mutated(chance, seeds)
+            one = number % 4
+            payload = mutated(chance, seeds)
+            if number // 4 % 32 == 0:  # what makes sense, or 64 in a row would be the last that is read of it
+                payload = codec.encode(m.Cancel(conversation="c1", turn="t"))
             sockets[one].send(payload)
             outcome.sent += 1
-            with contextlib.suppress(zmq.Again):
-                while True:
-                    if b"misbehaved" in sockets[one].recv(zmq.NOBLOCK):
-                        sockets[one].close()
-                        sockets[one] = _dealer(context, address, chance)
-                        outcome.connections += 1
-        # Once this is answered, everything before it was read.
-        sockets[0].close()
-        last = _dealer(context, address, chance)
-        last.send(codec.encode(m.Ping(nonce=77)))
-        while b"nonce" not in last.recv():
-            pass
-        for one in (*sockets[1:], last):
+            if number // 4 % 128 == 127 or number >= count - 4:
+                # Once this is answered, everything before it was read.
+                sockets[one].send(codec.encode(m.Hello(client=f"soak-{chance.getrandbits(64):x}")))
+                if not _answers(sockets[one], outcome):
+                    sockets[one].close()
+                    sockets[one] = _dealer(context, address, chance)
+                    outcome.connections += 1
+        for one in sockets:
             one.close()
+
+
+def _answers(one: zmq.Socket[bytes], outcome: Frames) -> bool:
+    """Read to the answer to a hello; False when the server will not hear any more of this connection."""
+    while True:
+        answer = one.recv()
+        outcome.refused += any(code in answer for code in _REFUSED)
+        if b"misbehaved" in answer:
+            return False
+        if b"welcome" in answer and b"epoch" in answer:
+            return True
 
 
 def _dealer(context: zmq.Context[Any], address: str, chance: random.Random) -> zmq.Socket[bytes]:
@@ -176,6 +188,8 @@ def _dealer(context: zmq.Context[Any], address: str, chance: random.Random) -> z
     made.setsockopt(zmq.RCVTIMEO, 120_000)
     made.connect(address)
     made.send(codec.encode(m.Hello(client=f"soak-{chance.getrandbits(64):x}")))
+    while b"welcome" not in made.recv():
+        pass
     return made
 
 

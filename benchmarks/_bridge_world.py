@@ -33,14 +33,14 @@ class Conversation:
         self._world = world
 
     def say(self, line: str, **_: Any) -> Iterator[Event]:
-        command, *given = line.split()
-        if command == "prefill":
+        command, *given = line.split() or [""]
+        if command == "prefill" and given:
             computed = compute(float(given[0]))
             yield Text(text=f"{computed:.3f}", offset=0)
-        elif command == "step":
+        elif command == "step" and len(given) == 2:
             yield from steps(int(given[0]), float(given[1]))
         else:
-            for _number in range(int(command)):
+            for _number in range(min(int(command), 1000) if command.isdecimal() else 0):
                 time.sleep(PACE)
                 yield Text(text=f"{time.perf_counter():.9f}", offset=0)
         self._world.keep(line)

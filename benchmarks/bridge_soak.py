@@ -32,6 +32,7 @@ def main() -> int:
             (f"{given.bridge} kills of the bridge", lambda: kill(memory, given.bridge, "bridge")),
         ):
             began = time.monotonic()
+            (memory / "log").write_bytes(b"")
             outcome = soak()
             print(f"{name}: {time.monotonic() - began:.0f} s {asdict(outcome)}", flush=True)
             bad = (

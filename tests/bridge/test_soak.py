@@ -17,6 +17,7 @@ def test_bad_frames_are_no_trouble_to_others(tmp_path: Path) -> None:
     assert not outcome.failed
     assert outcome.served
     assert outcome.sent == 4000
+    assert outcome.refused > 2000
 
 
 @pytest.mark.parametrize(("what", "times"), [("worker", 3), ("bridge", 2)])
