@@ -72,7 +72,7 @@ class Conversation:
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
         self._offering = Offering(npc.id, mind.cooldowns, mind.limits.actions)
         self._notebook = Notebook(mind.memory, npc.id, player)
-        self._history = History(mind.memory, self._notebook, id=id, npc=npc, player=player)
+        self._history = History(mind.memory, self._notebook, mind.time, id=id, npc=npc, player=player)
         self._cut_short: frozenset[str] = frozenset()
         self._state: dict[str, Any] = {}
         self._upkeep = Upkeep(self._history, mind.summaries, self._condition, lambda: mind.memory.timeline)
@@ -82,7 +82,7 @@ class Conversation:
     def _read(self) -> None:
         """Take up what memory has: at the beginning, and after a save was loaded."""
         mind, npc = self._mind, self.npc
-        self._state = {**npc.world.state, **npc.persona.state, **self._notebook.values()}
+        self._state = {**npc.world.state, **npc.persona.state, **mind.memory.values(npc.id, self.player)}
         self._cut_short = self._notebook.cut_short()
         window = mind.backend.capabilities.context_length
         sampling = npc.sampling(mind.sampling, None)
@@ -200,7 +200,7 @@ class Conversation:
             definitions = self.npc.allowed(self._definitions())
             shown, _ = self._offering.now(definitions, self._state, line)
             stable = self._composer.stable(self.npc.sections(self._state), tools_of(shown))
-            found = self._recall_for(line) if line.strip() else []
+            found = self._recall_for(line, self._state) if line.strip() else []
             now = [state_line(self._state)] if line and state_line(self._state) else []
             composed = self._filled(stable, found, now, scrubbed(line))
             prompt = composed.prompt(self._template)
@@ -232,6 +232,10 @@ class Conversation:
     def rewind(self) -> None:
         """A save was loaded: cancel what runs, and be as memory has it now."""
         self.cancel()
+        self.reread()
+
+    def reread(self) -> None:
+        """Memory has changed under the conversation: be as it has it now, or when the turn that runs is over."""
         with self._condition:
             if self._busy:
                 self._stale = True
@@ -437,15 +441,15 @@ class Conversation:
     def _recall(self, turn: Running) -> list[Passage]:
         query = turn.happening or turn.line
         with turn.clock.recall():
-            found = self._recall_for(query)
+            found = self._recall_for(query, turn.state)
             last = self._history.last_line
             if not found and last and refers_back(query):
-                found = self._recall_for(f"{last} {query}")
+                found = self._recall_for(f"{last} {query}", turn.state)
         if not turn.happening:
             self._history.last_line = turn.line
         return found
 
-    def _recall_for(self, query: str) -> list[Passage]:
+    def _recall_for(self, query: str, state: Mapping[str, Any]) -> list[Passage]:
         in_prompt = self._history.ids[self._composer.start :]  # what the prompt holds needs no recalling
         return self._mind.memory.recall(
             query,
@@ -453,6 +457,7 @@ class Conversation:
             interlocutor=self.player,
             tags=self.npc.persona.knows,
             limit=self._mind.limits.passages,
+            now=self._mind.time.now(state),
             without_turns={*in_prompt, *(f"{turn}{HEARD}" for turn in in_prompt), *self._cut_short},
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from npcsdk.actions.formats import ToolFormat
 from npcsdk.actions.stream import CallPart, Speech
+from npcsdk.dialogue.gametime import GameTime
 from npcsdk.dialogue.notebook import Notebook
 from npcsdk.dialogue.npc import Npc
 from npcsdk.dialogue.remembering import HEARD, Said, as_records, told_of
@@ -38,13 +39,17 @@ class History:
     Args:
         memory: where the turns are kept.
         notebook: where it is kept which of them were heard in part.
+        time: the game's.
         id: the conversation's.
         npc, player: between whom it is.
     """
 
-    def __init__(self, memory: Memory, notebook: Notebook, *, id: str, npc: Npc, player: str) -> None:
+    def __init__(
+        self, memory: Memory, notebook: Notebook, time: GameTime, *, id: str, npc: Npc, player: str
+    ) -> None:
         self._memory = memory
         self._notebook = notebook
+        self._time = time
         self._id = id
         self._npc = npc
         self._player = player
@@ -133,7 +138,7 @@ class History:
             self._npc.id,
             self._player,
             record,
-            experiences=said.experiences(self._npc.name, self._id, turn.state),
+            experiences=said.experiences(self._npc.name, self._id, self._time.at(turn.state)),
             timeline=turn.timeline,
         )
 
@@ -162,7 +167,9 @@ class History:
         Raises:
             MemoryStoreError: it cannot be written; the turns stay.
         """
-        self._memory.append_summary(self._id, self._npc.id, self._player, summary, timeline=timeline)
+        self._memory.append_summary(
+            self._id, self._npc.id, self._player, summary, at=self._time.at(), timeline=timeline
+        )
 
     def take(self, summary: Summary, composer: Composer) -> None:
         """Let ``summary`` stand for the turns that it sums up."""
@@ -203,7 +210,7 @@ class History:
         records = _amended(self._memory.history(self._id))[:turns]
         told = tuple(line for record in records for line in told_of(record, str(record.get("turn", ""))))
         self.summary = summed_up(self._work(composer, None, told, upto, turns))
-        self._memory.append_summary(self._id, self._npc.id, self._player, self.summary)
+        self._memory.append_summary(self._id, self._npc.id, self._player, self.summary, at=self._time.at())
 
     def cut(
         self, turn: str, offset: int, composer: Composer, tool_format: ToolFormat, state: Mapping[str, Any]
@@ -237,7 +244,7 @@ class History:
             text=said,
             reason=str(record.get("reason", "")),
         )
-        self._notebook.cut(turn, heard.experiences(self._npc.name, self._id, state))
+        self._notebook.cut(turn, heard.experiences(self._npc.name, self._id, self._time.at(state)))
         if not here and self.summary is not None:
             self._sum_up_again(composer)
         return True

@@ -10,6 +10,7 @@ from npcsdk.actions.cooldown import Cooldowns
 from npcsdk.actions.formats import ToolFormat
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, Sampling
+from npcsdk.dialogue.gametime import GameTime
 from npcsdk.dialogue.summaries import Summaries
 from npcsdk.memory.recall import Memory
 from npcsdk.prompt.templates import Template
@@ -45,5 +46,6 @@ class Mind:
     sampling: Sampling
     summaries: Summaries
     limits: Limits = field(default_factory=Limits)
+    time: GameTime = field(default_factory=GameTime)
     cooldowns: Cooldowns = field(default_factory=Cooldowns)
     contexts_in_system: bool = False

@@ -1,12 +1,11 @@
-"""What is kept between one npc and one player beside their talks: values that the game set, and turns heard in part.
+"""Which turns between one npc and one player were heard in part.
 
 It lies in the journal as transcripts under names of its own, so it follows the timeline when a save is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from npcsdk.memory.recall import Experience, Memory
 
@@ -23,19 +22,7 @@ class Notebook:
         self._memory = memory
         self._npc = npc
         self._player = player
-        self._values = f"{PRIVATE}values/{npc}/{player}"
         self._heard = f"{PRIVATE}heard/{npc}/{player}"
-
-    def values(self) -> dict[str, Any]:
-        """Trust, mood and the like, as the game last set them on this timeline."""
-        merged: dict[str, Any] = {}
-        for record in self._memory.history(self._values):
-            merged.update(record)
-        return merged
-
-    def set(self, values: Mapping[str, Any]) -> None:
-        """Set values; on disk when this returns."""
-        self._memory.append_turn(self._values, self._npc, self._player, dict(values))
 
     def cut_short(self) -> frozenset[str]:
         """Turns whose memories are wrong as they were first written: they were heard in part only."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import time
 from typing import Any
 
 from npcsdk.memory.recall import Experience, Told
@@ -72,13 +71,11 @@ class Said:
             "messages": as_records(sent),
         }
 
-    def experiences(self, name: str, conversation: str, state: Mapping[str, Any]) -> list[Experience]:
+    def experiences(self, name: str, conversation: str, at: float) -> list[Experience]:
         """What the character called ``name`` remembers of it, as sentences that stand by themselves.
 
-        Game time is the state's ``game_time`` in seconds where the game sends it, else the wall clock.
+        ``at`` is when it was, see `npcsdk.dialogue.gametime`.
         """
-        clock = state.get("game_time")
-        at = float(clock) if isinstance(clock, (int, float)) else time()
 
         def lived(kind: Any, origin: Any, text: str) -> Experience:
             return Experience(

@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from os import PathLike
 from pathlib import Path
-from time import time
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -17,18 +17,19 @@ from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Backend, Capabilities, ModelSource, Sampling
 from npcsdk.backends.registry import load, resolve
 from npcsdk.dialogue.conversation import Conversation, Limits, Mind
-from npcsdk.dialogue.notebook import PRIVATE, Notebook
+from npcsdk.dialogue.gametime import GameTime
+from npcsdk.dialogue.notebook import PRIVATE
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.dialogue.summaries import How, Summaries
 from npcsdk.errors import ModelError, WorldError
-from npcsdk.memory.recall import Experience, Knowledge, Memory
+from npcsdk.memory.recall import Experience, Knowledge, Memory, Weights, place_of
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
 from npcsdk.prompt.templates import template_for
 from npcsdk.prompt.untrusted import scrubbed
 
-__all__ = ["World", "open_world"]
+__all__ = ["World", "open_memory", "open_world"]
 
 _Kind = TypeVar("_Kind")
 
@@ -64,6 +65,7 @@ class World:
             memory=memory,
             definitions=self.actions,
             sampling=_values(Sampling, "sampling", source.options.get("sampling")),
+            time=GameTime(definition.memory.clock, definition.state),
             summaries=self._summaries,
             limits=limits or _values(Limits, "limits", source.options.get("limits")),
             contexts_in_system=source.options.get("contexts") == "system",
@@ -179,6 +181,26 @@ class World:
         """The names of the saved moments, sorted."""
         return self._memory.slots()
 
+    def forget(self, player: str) -> int:
+        """Erase every trace of a player, for good: from memory, saved moments and open conversations.
+
+        Conversations with them are closed first; others go on without what they held of them. Returns how many
+        records that were.
+
+        Raises:
+            MemoryStoreError: it cannot be done; see `npcsdk.memory.recall.Memory.forget`.
+        """
+        with self._lock:
+            conversations = list(self._open.values())
+        for conversation in conversations:
+            if conversation.player == player:
+                conversation.close()
+        try:
+            return self._memory.forget(player)
+        finally:
+            for conversation in conversations:
+                conversation.reread()
+
     def remember(
         self, npc: str, text: str, *, player: str = "", importance: float = 0.5, at: float | None = None
     ) -> None:
@@ -197,30 +219,31 @@ class World:
                 origin="game",
                 text=scrubbed(text),
                 importance=min(max(importance, 0.0), 1.0),
-                at=time() if at is None else at,
+                at=self._mind.time.at() if at is None else at,
             )
         )
 
-    def set_values(self, npc: str, values: Mapping[str, Any], *, player: str = "player") -> None:
+    def set_values(self, npc: str, values: Mapping[str, float], *, player: str = "player") -> None:
         """Trust, mood and the like of ``npc`` towards ``player``: part of the state of their conversations.
 
-        They are kept, and follow the timeline when a save is loaded.
+        They are numbers with names; they are kept, and follow the timeline when a save is loaded.
 
         Raises:
             WorldError: ``npc_unknown``.
+            MemoryStoreError: ``data_invalid``, one of them is no finite number; or it cannot be written.
         """
         self._npc(npc)
-        Notebook(self._memory, npc, player).set(values)
+        self._memory.set_values(npc, player, values, at=self._mind.time.at())
         with self._lock:
             conversations = list(self._open.values())
         for conversation in conversations:
             if (conversation.npc.id, conversation.player) == (npc, player):
                 conversation.update(values)
 
-    def values(self, npc: str, *, player: str = "player") -> dict[str, Any]:
+    def values(self, npc: str, *, player: str = "player") -> dict[str, float]:
         """What `set_values` has set, on this timeline."""
         self._npc(npc)
-        return Notebook(self._memory, npc, player).values()
+        return self._memory.values(npc, player)
 
     def _npc(self, npc: str) -> Npc:
         character = self._npcs.get(npc)
@@ -253,7 +276,7 @@ def open_world(
     folder: Path | None = None,
     *,
     model: str | None = None,
-    memory: Path | None = None,
+    memory: str | PathLike[str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> World:
     """Load a world and a model; takes as long as the model takes to load.
@@ -261,12 +284,13 @@ def open_world(
     Args:
         folder: a world's folder; None is the world that ships with the package.
         model: what `npcsdk.backends.registry.resolve` takes; None is the embedded model.
-        memory: the folder in which memory is kept; None keeps it for this run only.
+        memory: the folder in which memory is kept, or ``http://host:port`` of a Chroma server that holds its
+            vectors for several game servers; None keeps it for this run only.
         options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``limits`` (see `Limits`),
             ``contexts``, ``tool_format`` (for a model whose dialect is another than was found), ``summaries``
             (``model`` has the model sum up what long conversations lose, ``extract`` never does); for memory
-            ``embedder`` (``sentence-transformers:FOLDER``, ``openai:MODEL@URL``) and ``memory_index``
-            (``chroma:http://host:port`` for a Chroma server).
+            ``embedder`` (``sentence-transformers:FOLDER``, ``openai:MODEL@URL``), ``journal`` (the folder of the
+            journal where memory is a server) and ``memory_index`` (another vector index by name).
 
     Raises:
         WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
@@ -274,10 +298,11 @@ def open_world(
     definition = load_world(folder or shipped_world())
     source = resolve(model)
     given = {**source.options, **(options or {})}
-    embedder, index = str(given.pop("embedder", "hashing")), given.pop("memory_index", None)
+    kept = {name: given.pop(name, None) for name in ("embedder", "journal", "memory_index")}
     source = replace(source, tool_format=str(given.pop("tool_format", source.tool_format)), options=given)
-    knowledge = Knowledge(definition.groups, definition.hearsay)
-    stored = Memory.open(memory, definition.lore, embedder=embedder, index=index, knowledge=knowledge)
+    stored = open_memory(
+        definition, memory, journal=kept["journal"], embedder=kept["embedder"], index=kept["memory_index"]
+    )
     try:
         backend = load(source)
         try:
@@ -290,6 +315,32 @@ def open_world(
         raise
     logger.info("world %s with model %s (%s)", definition.name, source.name, source.why)
     return world
+
+
+def open_memory(
+    definition: WorldDefinition,
+    memory: str | PathLike[str] | None,
+    *,
+    journal: str | PathLike[str] | None = None,
+    embedder: str | None = None,
+    index: str | None = None,
+) -> Memory:
+    """The memory of a world, kept and recalled as its YAML says; the arguments are as for `open_world`.
+
+    Raises:
+        MemoryStoreError: it cannot be opened.
+    """
+    place = place_of(memory, journal=None if journal is None else Path(journal), world=definition.folder)
+    entry = definition.memory
+    return Memory.open(
+        place.folder,
+        definition.lore,
+        embedder=embedder or "hashing",
+        index=index or place.index,
+        knowledge=Knowledge(definition.groups, definition.hearsay),
+        weights=Weights(**entry.recall.model_dump(exclude_none=True)),
+        cap=entry.cap,
+    )
 
 
 def _how(given: Any) -> How:

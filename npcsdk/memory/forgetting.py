@@ -24,18 +24,22 @@ class Kept:
     importance: float
     uses: int
     pinned: bool
+    reached: bool = True
+    """Whether the present or a saved game sees it at all."""
 
 
 def least_useful(kept: Sequence[Kept], keep: int) -> list[int]:
     """The positions to give up so that ``keep`` are left, ascending; pinned ones are never among them.
 
-    Usefulness is importance, and a share each for recency in game time and for how often it was recalled.
+    Usefulness is importance, and a share each for recency in game time and for how often it was recalled. What was
+    un-done, and no saved game remembers, is of none.
     """
     newest = max((each.at for each in kept), default=0.0)
 
-    def usefulness(each: Kept) -> tuple[float, int]:
+    def usefulness(each: Kept) -> tuple[bool, float, int]:
         recency = 0.5 ** ((newest - each.at) / _HALF_LIFE)
-        return each.importance + _RECENCY * recency + _USE * each.uses / (each.uses + 2.0), each.seq
+        worth = each.importance + _RECENCY * recency + _USE * each.uses / (each.uses + 2.0)
+        return each.reached, worth, each.seq
 
     loose = sorted((each for each in kept if not each.pinned), key=usefulness)
     return sorted(each.seq for each in loose[: max(len(kept) - max(keep, 0), 0)])

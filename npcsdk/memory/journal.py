@@ -36,6 +36,7 @@ __all__ = ["FILE_NAME", "TRANSCRIPT", "Entry", "Journal", "Record"]
 
 # The first part is what the index on npc is made for, word by word, or SQLite would not use it.
 _LIVED = "kind <> 'transcript' AND kind <> 'value' AND kind <> 'summary'"
+_PAGE = 500  # records that are read or removed at a time, while a turn's write waits
 
 
 class Journal:
@@ -166,18 +167,40 @@ class Journal:
 
     def kept(self, npc: str) -> list[Kept]:
         """What decides which of an npc's records to keep, on every timeline; no transcripts."""
+        found: list[Kept] = []
         with self._open():
-            rows = self._store.db.execute(
-                "SELECT seq, game_time, importance, coalesce(uses, 0), coalesce(pinned, 0) FROM records "
-                f"LEFT JOIN marks USING (seq) WHERE npc = ? AND {_LIVED}",
-                (npc,),
-            ).fetchall()
-        return [Kept(seq, at, importance, uses, bool(pinned)) for seq, at, importance, uses, pinned in rows]
+            reached = self._slots.reached()
+        rows: list[Any] = []
+        while not found or len(rows) == _PAGE:
+            with self._open():  # a turn that wants to write waits for no more than a page
+                rows = self._store.db.execute(
+                    "SELECT seq, game_time, importance, coalesce(uses, 0), coalesce(pinned, 0), timeline "
+                    f"FROM records LEFT JOIN marks USING (seq) WHERE npc = ? AND seq > ? AND {_LIVED} "
+                    "ORDER BY seq LIMIT ?",
+                    (npc, found[-1].seq if found else 0, _PAGE),
+                ).fetchall()
+            if not rows:
+                break
+            found += [
+                Kept(seq, at, importance, uses, bool(pinned), seq <= reached.get(timeline, -1))
+                for seq, at, importance, uses, pinned, timeline in rows
+            ]
+        return found
+
+    def count(self, npc: str) -> int:
+        """How many records an npc has, on every timeline; no transcripts."""
+        with self._open():
+            row = self._store.db.execute(
+                f"SELECT count(*) FROM records WHERE npc = ? AND {_LIVED}", (npc,)
+            ).fetchone()
+        return int(row[0])
 
     def remove(self, seqs: Sequence[int]) -> None:
-        """Deletes records; on disk when this returns."""
-        with self._open(), self._store.transaction():
-            self._store.db.executemany("DELETE FROM records WHERE seq = ?", [(seq,) for seq in seqs])
+        """Deletes records, some at a time; on disk when this returns."""
+        for start in range(0, len(seqs), _PAGE):
+            with self._open(), self._store.transaction():
+                part = [(seq,) for seq in seqs[start : start + _PAGE]]
+                self._store.db.executemany("DELETE FROM records WHERE seq = ?", part)
 
     def traces(self, tells: Callable[[Record], bool]) -> list[Record]:
         """The records of any kind, on any timeline, for which ``tells`` holds."""

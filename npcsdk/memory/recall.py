@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory import savegame
+from npcsdk.memory.caps import Caps
 from npcsdk.memory.doctor import Health, examine
 from npcsdk.memory.experience import (
     Experience,
@@ -36,8 +38,9 @@ from npcsdk.memory.forgetting import least_useful, mentions, tells_of
 from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
+from npcsdk.memory.places import Place, place_of
 from npcsdk.memory.recaller import Recaller, position_of
-from npcsdk.memory.records import VALUE, Record
+from npcsdk.memory.records import SILENT, VALUE, Record
 from npcsdk.memory.registry import make_embedder, make_index
 from npcsdk.memory.scoring import Weights
 from npcsdk.memory.summary import Summary, Told, condense, summary_entry, summary_of, usable
@@ -52,10 +55,13 @@ __all__ = [
     "LoreLike",
     "Memory",
     "Passage",
+    "Place",
     "Summary",
     "Told",
+    "Weights",
     "condense",
     "group_owner",
+    "place_of",
     "usable",
 ]
 
@@ -77,6 +83,7 @@ class Memory:
         index: str,
         weights: Weights,
         knowledge: Knowledge,
+        cap: int | None,
     ) -> None:
         self._journal = journal
         self._embedder = made = make_embedder(embedder)
@@ -90,6 +97,9 @@ class Memory:
             journal, LoreShelf(lore, made), made, self._follower, weights=weights, knowledge=knowledge
         )
         self._follower.start(self._recaller.settle)
+        self._caps = (
+            None if cap is None else Caps(cap, count=journal.count, trim=self.trim, warn=_log.warning)
+        )
         self._lock = threading.Lock()
         self._values: dict[tuple[int, str, str], dict[str, float]] = {}
 
@@ -103,10 +113,12 @@ class Memory:
         index: str | None = None,
         weights: Weights | None = None,
         knowledge: Knowledge | None = None,
+        cap: int | None = None,
     ) -> Memory:
         """Opens the memory kept in ``directory``; with None nothing is kept on disk.
 
         ``knowledge`` says who else knows what a character lived through: groups, hearsay.
+        ``cap`` is how many records a character may have: the least useful go, by and by, as `trim` has it.
         ``index`` names another vector index than the usual one (Chroma, or exact search with no directory).
 
         Raises MemoryStoreError: see `Journal` for the codes, and ``embedder_unknown``. A missing or damaged
@@ -122,6 +134,7 @@ class Memory:
                 index=index or ("exact" if directory is None else "chroma"),
                 weights=weights or Weights(),
                 knowledge=knowledge or Knowledge(),
+                cap=cap,
             )
         except BaseException:
             journal.close()
@@ -197,7 +210,23 @@ class Memory:
 
         It belongs to the timeline: loading a saved game brings back what it was then.
         """
-        self._append(value_entries(npc, interlocutor, {name: value}, at), timeline)
+        self.set_values(npc, interlocutor, {name: value}, at=at, timeline=timeline)
+
+    def set_values(
+        self,
+        npc: str,
+        interlocutor: str,
+        values: Mapping[str, float],
+        *,
+        at: float = 0.0,
+        timeline: int | None = None,
+    ) -> None:
+        """Several of them in one commit.
+
+        Raises MemoryStoreError ``data_invalid`` for what is no finite number; then none is set.
+        """
+        if values:
+            self._append(value_entries(npc, interlocutor, values, at), timeline)
 
     def take_in(self, fields: Iterable[Mapping[str, Any]]) -> int:
         """Writes records that were exported as fields (`savegame.fields_of`), all or none; how many.
@@ -354,6 +383,10 @@ class Memory:
             self._follower.removed([npc])
         return len(gone)
 
+    def capped(self, timeout: float) -> bool:
+        """Waits until nobody has more than the ``cap`` of `open`, but for what is pinned; False if not in time."""
+        return self._caps is None or self._caps.settled(timeout)
+
     def forget(self, person: str, *, timeout: float = 30.0) -> int:
         """Erases every trace of a player: what was shared with them or names them, anywhere, and their slots.
 
@@ -406,6 +439,8 @@ class Memory:
 
     def close(self) -> None:
         """Lets the index catch up (a few seconds at most) and the folder go. May be called again."""
+        if self._caps is not None:
+            self._caps.close()
         with contextlib.suppress(MemoryStoreError):  # a count that is lost does no harm
             self._journal.mark(self._recaller.take_uses())
         self._follower.close(_DRAIN)
@@ -427,3 +462,5 @@ class Memory:
                 if entry.kind == VALUE:
                     self._values.pop((self._journal.timeline, entry.npc, entry.interlocutor), None)
         self._follower.wake()
+        if self._caps is not None:
+            self._caps.wrote(Counter(entry.npc for entry in entries if entry.kind not in SILENT))

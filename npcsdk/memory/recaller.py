@@ -205,6 +205,8 @@ class Recaller:
             shelf = self._shelves.get(npc)
             if shelf is not None:
                 shelf.remove(positions)
+                if shelf.mostly_gone:  # it is read again without them, and takes less room
+                    del self._shelves[npc]
 
     def put_away(self) -> None:
         """Lets go of all shelves; each is read again when it is wanted."""
@@ -309,12 +311,13 @@ class Recaller:
                 said = record.kind == "turn" and record.origin == "player"
                 if said and held <= asked.terms.union(terms(f"{record.npc} {record.interlocutor}")):
                     continue  # the same was said before: no news
-            read.append(Hit(replace(hit.candidate, terms=held, words=asked.found_in(held)), hit.score))
+            read.append(Hit(replace(hit.candidate, terms=held), hit.score))
         return [
-            self._passage(hit, records.get(hit.candidate.key)) for hit in pick(read, self._weights, limit)
+            self._passage(asked, hit, records.get(hit.candidate.key))
+            for hit in pick(read, self._weights, limit)
         ]
 
-    def _passage(self, hit: Hit, record: Record | None) -> Passage:
+    def _passage(self, asked: Query, hit: Hit, record: Record | None) -> Passage:
         if record is not None:
             found, text, source = f"{_MEMORY}{record.seq}", record.text, f"memory/{record.kind}"
             read = text
@@ -324,7 +327,7 @@ class Recaller:
             read = f"{lore.title}\n{text}"
         # People read words, not stems.
         spelling = spelled(read)
-        words = tuple(spelling[term] for term in hit.candidate.words)
+        words = tuple([spelling[term] for term in asked.found_in(hit.candidate.terms)])
         shown = Hit(replace(hit.candidate, words=words), hit.score)
         return Passage(found, text, source, hit.score, shown.reason(self._weights))
 

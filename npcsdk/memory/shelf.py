@@ -170,6 +170,11 @@ class Shelf:
         for mask in self._masks.values():
             mask[[document for document in gone if document < len(mask)]] = False
 
+    @property
+    def mostly_gone(self) -> bool:
+        """Whether more than half of what it holds is gone from the journal."""
+        return 2 * len(self._gone) > len(self)
+
     def documents(self, positions: Iterable[int]) -> dict[int, int]:
         """Position → document, for those that it holds."""
         wanted = np.fromiter(positions, dtype=np.int64)

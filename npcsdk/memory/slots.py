@@ -105,10 +105,7 @@ class Slots:
 
     def collect(self) -> dict[str, int]:
         """Removes the records that neither the current timeline nor a name can reach: npc → how many."""
-        views = [self.view]
-        for timeline, position in self._store.db.execute("SELECT timeline, position FROM slots"):
-            views.append(view_of(int(timeline), self._forks, upto=int(position)))
-        reached = reach(views)
+        reached = self.reached()
         removed: dict[str, int] = {}
         with self._store.transaction():
             timelines = [int(row[0]) for row in self._store.db.execute("SELECT id FROM timelines")]
@@ -126,6 +123,13 @@ class Slots:
         for timeline in gone:
             self._forks.pop(timeline, None)
         return removed
+
+    def reached(self) -> dict[int, int]:
+        """For each timeline that the current one or a name can see, up to which position."""
+        views = [self.view]
+        for timeline, position in self._store.db.execute("SELECT timeline, position FROM slots"):
+            views.append(view_of(int(timeline), self._forks, upto=int(position)))
+        return reach(views)
 
     # -- inside
 

@@ -23,8 +23,10 @@ __all__ = [
     "HearsayEntry",
     "LoreHeader",
     "LorePassage",
+    "MemoryEntry",
     "ParameterEntry",
     "Persona",
+    "RecallEntry",
     "SamplingEntry",
     "Scalar",
     "Secret",
@@ -225,6 +227,39 @@ class HearsayEntry(_Entry):
     importance: Number = Field(default=0.0, ge=0, le=1, description="The least that is worth telling.")
 
 
+class RecallEntry(_Entry):
+    """How much each side counts when something is recalled. What is left out stays as it is."""
+
+    vector: Number | None = Field(default=None, ge=0, description="Likeness of meaning and spelling.")
+    lexical: Number | None = Field(default=None, ge=0, description="Words in common.")
+    recency: Number | None = Field(default=None, ge=0, le=2, description="How lately it happened.")
+    importance: Number | None = Field(default=None, ge=0, le=2, description="How important it was.")
+    diversity: Number | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="0: the best in order; 1: as different from each other as can be.",
+    )
+    half_life: Number | None = Field(
+        default=None, gt=0, description="Game seconds after which something is half as recent."
+    )
+
+
+class MemoryEntry(_Entry):
+    """What characters keep, and how they recall it."""
+
+    cap: Whole = Field(
+        default=20_000,
+        ge=100,
+        description="Records that one character may have; then the least useful are forgotten.",
+    )
+    clock: StateName | None = Field(
+        default=None,
+        description="The state's number that is the game's time in seconds. Left out: `game_time`, then `time`.",
+    )
+    recall: RecallEntry = Field(default=RecallEntry(), description="How much each side counts.")
+
+
 def _actions_differ(actions: dict[str, ActionEntry]) -> dict[str, ActionEntry]:
     seen: dict[str, str] = {}
     for name in actions:
@@ -310,6 +345,7 @@ class WorldFile(_Entry):
     )
     hearsay: tuple[HearsayEntry, ...] = Field(default=(), description="Who tells whom what happened.")
     sampling: SamplingEntry = Field(default=SamplingEntry(), description="How freely everybody speaks.")
+    memory: MemoryEntry = Field(default=MemoryEntry(), description="What characters keep and recall.")
 
 
 class LoreHeader(_Entry):

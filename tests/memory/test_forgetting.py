@@ -138,3 +138,73 @@ def test_forgetting_somebody_unknown_does_nothing(open_memory: Open) -> None:
     assert memory.forget("noone") == 0
     assert memory.forget("") == 0
     assert len(texts(memory, "heron")) == 2
+
+
+# -- caps
+
+
+def test_what_was_un_done_goes_before_what_is_remembered(open_memory: Open) -> None:
+    memory = open_memory(None)
+    memory.save("here")
+    memory.remember(event("The heron met a fox.", importance=1.0))
+    memory.load("here")
+    memory.remember(event("The heron met a cow.", importance=0.0))
+    assert memory.trim("mira", 1) == 1
+    assert texts(memory, "heron") == ["The heron met a cow."]
+
+
+def test_a_memory_stays_within_its_cap_by_itself(tmp_path: Path, open_memory: Open) -> None:
+    memory = open_memory(tmp_path, index="exact", cap=20)
+    memory.remember(
+        event("The heron met a fox.", importance=0.9), event("The stork met a cow.", importance=0.0)
+    )
+    memory.pin("memory:2")
+    for number in range(60):
+        memory.remember(event(f"Cart {number} rolled by.", at=float(number), importance=0.1))
+    memory.remember(event("The crane met a crow.", npc="bram", importance=0.0))
+    assert memory.capped(30)
+    kept = [record.text for record in memory.records("mira")]
+    assert len(kept) <= 20
+    assert kept[:2] == ["The heron met a fox.", "The stork met a cow."]  # important; pinned
+    assert kept[-1] == "Cart 59 rolled by."
+    assert len(memory.records("bram")) == 1
+    memory.close()
+    again = open_memory(tmp_path, index="exact", cap=10)  # it has become smaller
+    again.remember(event("The last cart rolled by.", at=60.0))
+    assert again.capped(30)
+    assert len(again.records("mira")) <= 10
+    assert texts(again, "stork") == ["The stork met a cow."]
+
+
+def test_more_pinned_than_the_cap_stay_and_are_not_looked_at_with_every_write(open_memory: Open) -> None:
+    memory = open_memory(None, cap=30)
+    memory.remember(*(event(f"Heron {number} flew.") for number in range(30)))
+    for number in range(30):
+        memory.pin(f"memory:{number + 1}")
+    looked: list[int] = []
+    kept = memory._journal.kept
+    memory._journal.kept = lambda npc: looked.append(1) or kept(npc)  # type: ignore[method-assign,func-returns-value]
+    for number in range(30):
+        memory.remember(event(f"Cart {number} rolled by."))
+        assert memory.capped(30)
+    assert len(looked) <= 11
+    assert sum(record.text.startswith("Heron") for record in memory.records("mira")) == 30
+    assert len(memory.records("mira")) < 36
+
+
+def test_a_cap_that_cannot_be_kept_now_is_kept_later(
+    open_memory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = open_memory(None, cap=10)
+    with monkeypatch.context() as patch:
+
+        def full(*args: object) -> None:
+            raise MemoryStoreError("full", hint="", code="disk_full")
+
+        patch.setattr(memory._journal, "remove", full)
+        memory.remember(*(event(f"Heron {number} flew.") for number in range(15)))
+        assert memory.capped(30)
+        assert len(memory.records("mira")) == 15
+    memory.remember(event("The last heron flew."))
+    assert memory.capped(30)
+    assert len(memory.records("mira")) <= 10
