@@ -6,7 +6,8 @@ turn's actions are not.
 
 Options of a `ModelSource`:
 
-    device          "cpu" (default), "cuda", "dml", ... The installed package has to support it.
+    device          "cpu" (default), "cuda", "dml", ... The installed package has to support it. "auto" takes a GPU if
+                    the package and the machine have one, and says so if not.
     threads         threads of one computation; the runtime's choice if absent.
     context_length  tokens of prompt and reply together, at most the model's.
     cache_bytes     bytes for the caches of all sessions: 512 MiB, or one whole window if that is more.
@@ -16,7 +17,9 @@ Options of a `ModelSource`:
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,17 +34,26 @@ import onnxruntime_genai as _og  # pyright: ignore[reportMissingTypeStubs]
 
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.failures import first_line, ran_out_of_memory
 from npcsdk.backends.sampler import Logits
 from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import ModelError
 
 __all__ = ["devices", "load"]
 
+logger = logging.getLogger(__name__)
+
 og = cast(
     "Any", _og
 )  # The package has no types. Everything that it returns is named and typed in this module.
 
 _BUILT_FOR = ("cuda", "dml")
+# How the package says that it, or the machine, has no such device.
+_NO_DEVICE = re.compile(
+    r"provider|not (?:been )?built|not available|not supported|no \S+-capable device|CUDA (?:failure|error)|adapter"
+    r"|driver",
+    re.IGNORECASE,
+)
 _CACHE_BYTES = 512 << 20
 _OPTIONS = ("device", "threads", "context_length", "cache_bytes", "piece_ms")
 _NOT_OURS = (
@@ -169,9 +181,9 @@ def load(source: ModelSource) -> Backend:
     """Load a model folder.
 
     Raises:
-        ModelError: code ``model_not_found`` (the folder or a file of it is missing), ``model_broken`` (a file
-            cannot be
-            used), ``option_unknown`` or ``option_invalid``.
+        ModelError: code ``model_not_found`` (the folder or a file of it is missing), ``model_broken`` (a file cannot be
+            used), ``tokenizer_mismatch``, ``device_absent``, ``out_of_memory``, ``option_unknown`` or
+            ``option_invalid``.
     """
     options = _options(source.options)
     folder = Path(source.path)
@@ -185,33 +197,76 @@ def load(source: ModelSource) -> Backend:
     shape = Shape.read(folder)
     _need(folder / shape.decoder)
     encoding = TextEncoding.from_file(folder / "tokenizer.json", vocabulary=shape.vocabulary)
-    device = str(options.get("device", "cpu")).lower()
     window = min(
         shape.context_length, source.context_length, int(options.get("context_length", shape.context_length))
     )
     # A cache that is smaller than a sliding window is refused, and a larger one forgets what rewinding needs.
     window = min(window, shape.sliding or window)
-    length = shape.sliding or window
-    # The builder keeps keys and values in float32 on the CPU and in float16 elsewhere.
-    size = shape.cache_bytes(length, 4 if device == "cpu" else 2)
+    asked = str(options.get("device", "cpu")).lower()
+    runtime = _run(folder, source, shape, window, asked, options.get("threads"))
+    size = runtime.cache_bytes
     budget = int(options.get("cache_bytes", max(_CACHE_BYTES, size)))
     if budget < size:
+        runtime.close()
         raise ModelError(
-            f"One conversation of {length} tokens needs {size} bytes of cache, and cache_bytes is {budget}.",
+            f"One conversation of {shape.sliding or window} tokens needs {size} bytes of cache, and cache_bytes is "
+            f"{budget}.",
             code="option_invalid",
             hint="Raise the option cache_bytes, or lower context_length.",
         )
+    return TokenBackend(runtime, encoding, budget=budget, piece_ms=float(options.get("piece_ms", 50.0)))
+
+
+def _run(folder: Path, source: ModelSource, shape: Shape, window: int, asked: str, threads: Any) -> _Runtime:
+    """The model on the device that was asked for; "auto" goes on to the processor where a GPU does not work."""
+    if asked != "auto":
+        return _run_on(folder, source, shape, window, asked, threads)
+    for device in (known["kind"] for known in devices()):
+        try:
+            return _run_on(folder, source, shape, window, device, threads)
+        except ModelError as error:
+            logger.warning("the model does not run on %s: %s", device, error.message)
+    logger.warning("no GPU that the installed onnxruntime-genai can use was found: the model runs on the CPU")
+    return _run_on(folder, source, shape, window, "cpu", threads)
+
+
+def _run_on(
+    folder: Path, source: ModelSource, shape: Shape, window: int, device: str, threads: Any
+) -> _Runtime:
+    # The builder keeps keys and values in float32 on the CPU and in float16 elsewhere.
+    size = shape.cache_bytes(shape.sliding or window, 4 if device == "cpu" else 2)
+    if device in _BUILT_FOR and not any(known["kind"] == device for known in devices()):
+        raise _absent(device, "it was not built for it")
     try:
-        model = og.Model(_config(folder, device, options.get("threads")))
-        runtime = _Runtime(model, source, shape, window, size)
+        runtime = _Runtime(og.Model(_config(folder, device, threads)), source, shape, window, size)
         runtime.try_out()
     except Exception as error:  # The package raises whatever its native part threw.
+        if ran_out_of_memory(error):
+            raise ModelError(
+                f"There is not enough memory for the model in {folder}: {first_line(error)}",
+                code="out_of_memory",
+                hint="Lower the option context_length, or take a smaller model or one with fewer bits.",
+            ) from error
+        if device != "cpu" and _NO_DEVICE.search(str(error)):
+            raise _absent(device, first_line(error)) from error
         raise ModelError(
-            f"The model in {folder} cannot be loaded: {_first_line(error)}",
-            code="model_broken",
-            hint=_why(error, device),
+            f"The model in {folder} cannot be loaded: {first_line(error)}", code="model_broken", hint=_AGAIN
         ) from error
-    return TokenBackend(runtime, encoding, budget=budget, piece_ms=float(options.get("piece_ms", 50.0)))
+    return runtime
+
+
+def _absent(device: str, why: str) -> ModelError:
+    package = {"cuda": "onnxruntime-genai-cuda", "dml": "onnxruntime-genai-directml"}.get(device)
+    return ModelError(
+        f"The installed onnxruntime-genai cannot run on {device!r}: {why}.",
+        code="device_absent",
+        hint=(
+            f"pip uninstall onnxruntime-genai && pip install {package}; it needs the GPU and its driver. "
+            if package
+            else "Install a build for it. "
+        )
+        + 'Or leave the option device out; "auto" takes what there is.',
+    )
 
 
 def devices() -> list[dict[str, Any]]:
@@ -258,14 +313,3 @@ def _need(path: Path) -> None:
             code="model_not_found",
             hint="Copy the model's whole folder.",
         )
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= 300 else line[:300] + "..."
-
-
-def _why(error: Exception, device: str) -> str:
-    if device != "cpu" and "provider" in str(error).lower():
-        return f"The installed onnxruntime-genai does not support {device!r}; install the package that does."
-    return _AGAIN

@@ -33,6 +33,7 @@ import transformers as _transformers
 
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.failures import first_line, ran_out_of_memory
 from npcsdk.backends.sampler import Logits
 from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import MissingExtra, ModelError
@@ -273,17 +274,18 @@ def _model(folder: Path, settings: dict[str, Any], device: str) -> Any:
         if missing:
             raise ValueError(f"the weights {', '.join(missing[:3])} are missing ({len(missing)} in all)")
         return (model.to(device) if device else model).eval()
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ModelError(
-            f"There is not enough memory for the model in {folder}.",
+    except Exception as error:  # Whatever the files, the library or a device's driver made of it.
+        raise _failed(folder, "cannot be loaded", error) from error
+
+
+def _failed(folder: Path, what: str, error: Exception) -> ModelError:
+    if ran_out_of_memory(error):
+        return ModelError(
+            f"There is not enough memory for the model in {folder}: {first_line(error)}",
             code="out_of_memory",
             hint="Try the option dtype bf16, a quantization, another device, or a smaller model.",
-        ) from error
-    except Exception as error:  # Whatever the files, the library or a device's driver made of it.
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise ModelError(
-            f"The model in {folder} cannot be loaded: {line}", code="model_broken", hint=_AGAIN
-        ) from error
+        )
+    return ModelError(f"The model in {folder} {what}: {first_line(error)}", code="model_broken", hint=_AGAIN)
 
 
 def _ends(model: Any, encoding: TextEncoding, folder: Path) -> tuple[int, ...]:
@@ -329,10 +331,7 @@ def _try(runtime: _Runtime, folder: Path) -> None:
             problem = f"it computed logits of shape {logits.shape}, not {runtime.vocabulary} finite numbers"
     except Exception as error:
         runtime.close()
-        problem = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise ModelError(
-            f"The model in {folder} does not run: {problem}", code="model_broken", hint=_AGAIN
-        ) from error
+        raise _failed(folder, "does not run", error) from error
     if problem:
         raise ModelError(f"The model in {folder} does not run: {problem}.", code="model_broken", hint=_AGAIN)
 

@@ -42,6 +42,13 @@ def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def unknown(folder: Path) -> None:
+    config(folder, lambda content: content["model"].update(type="nobody_knows"))  # type: ignore[attr-defined]
+    (folder / "npcsdk.json").write_text(
+        '{"prompt_format": "nemotron"}'
+    )  # else it is refused before it is loaded
+
+
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no graph": (lambda folder: (folder / "model.onnx").unlink(), "model_not_found"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "model_not_found"),
@@ -52,6 +59,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "half the weights": (lambda folder: halve(folder / "model.onnx.data"), "model_broken"),
     "half a tokenizer": (lambda folder: halve(folder / "tokenizer.json"), "model_broken"),
     "half a config": (lambda folder: halve(folder / "genai_config.json"), "model_broken"),
+    "an unknown architecture": (unknown, "model_broken"),
     "another vocabulary": (
         lambda folder: config(folder, lambda c: c["model"].update(vocab_size=77)),
         "tokenizer_mismatch",
@@ -94,7 +102,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
         ({"threads": 0}, "option_invalid"),
         ({"cache_bytes": 1000}, "option_invalid"),
         ({"device": 3}, "option_invalid"),
-        ({"device": "no such device"}, "model_broken"),
+        ({"device": "no such device"}, "device_absent"),
     ],
 )
 def test_options_are_checked(options: dict[str, object], code: str) -> None:
