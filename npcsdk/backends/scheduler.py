@@ -240,13 +240,16 @@ class Scheduler:
                 request.token = None
         joining = [request for request in self._requests.values() if request.slot and request.left > 0]
         if joining:
-            room = min(self._piece(), self._batch - len(entries))
+            width = self._batch - len(entries)
+            room = min(self._piece(), width)
+            # A small rest goes along: as a step of its own it would cost as much as a large one.
+            more = min(room // (4 if entries else 2), width - room)
             joining.sort(key=lambda request: (-request.urgency, request.left, request.number))
             for request in joining:
                 if room < 1:
                     request.passed += 1
                     continue
-                size = request.left if request.left <= room else room
+                size = request.left if request.left <= room + more else room
                 piece = request.prompt[request.done : request.done + size]
                 room -= size
                 entries.append(self._grow(request, piece, reply=False, last=request.left == size))
