@@ -1,10 +1,12 @@
-"""The model runtime against the bare runtime: first token of a warm turn, decoding, constraints, memory.
+"""The model runtimes against the bare runtimes: first token of a warm turn, decoding, constraints, memory; and many
+characters at once against llama-server.
 
-The floors use onnxruntime-genai directly, on the same model, in alternating rounds.
+The floors use the runtime directly, on the same model, in alternating rounds.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import shapes
+from benchmarks import _llama, shapes
 from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
@@ -43,7 +45,31 @@ TALK = [
 ]
 
 
+PARTS = ("onnx", "llama")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--llama-server", help=f"the rival of llama.cpp's rows (default: ${_llama.SERVER})")
+    parser.add_argument(
+        "--large", action="store_true", help="backends: the shape of Nemotron Mini 4B as well"
+    )
+    parser.add_argument("--runtime", choices=PARTS, help="backends: measure this one only")
+
+
 def run(setting: Setting) -> Iterator[Row]:
+    asked = setting.option("runtime")
+    absent: list[str] = []
+    for name, part in (("onnx", _onnx), ("llama", _llama.rows)):
+        if asked in (None, name):
+            try:
+                yield from part(setting)
+            except Skipped as skipped:
+                absent.append(str(skipped))
+    if absent:
+        raise Skipped("; ".join(absent))
+
+
+def _onnx(setting: Setting) -> Iterator[Row]:
     try:
         source = registry.resolve(setting.model)
     except ModelError as error:

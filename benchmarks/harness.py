@@ -24,7 +24,16 @@ from rich.table import Table
 __all__ = ["Row", "Setting", "Skipped", "interleaved", "machine", "show", "write"]
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("onnxruntime-genai", "numpy", "tokenizers", "llguidance", "chromadb", "pyzmq", "pydantic")
+PACKAGES = (
+    "onnxruntime-genai",
+    "llama-cpp-python",
+    "numpy",
+    "tokenizers",
+    "llguidance",
+    "chromadb",
+    "pyzmq",
+    "pydantic",
+)
 
 
 class Skipped(Exception):

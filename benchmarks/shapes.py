@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.harness import Skipped
 
-__all__ = ["M100", "Shape", "build"]
+__all__ = ["B4", "M100", "Shape", "build"]
 
 NEEDED = ("torch", "transformers", "onnx_ir")
 
@@ -48,6 +48,16 @@ M100 = Shape(
     intermediate_size=3072,
 )
 """About 100 million parameters beside the embedding, with the tokenizer's small vocabulary."""
+
+B4 = Shape(
+    hidden_size=3072,
+    num_hidden_layers=32,
+    num_attention_heads=24,
+    num_key_value_heads=8,
+    head_dim=128,
+    intermediate_size=9216,
+)
+"""Nemotron Mini 4B, which has a vocabulary of 256,000."""
 
 
 def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4") -> Path:
