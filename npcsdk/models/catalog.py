@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CATALOG", "EMBEDDED", "FAMILIES", "LICENCES", "CatalogEntry", "Licence"]
+__all__ = ["CATALOG", "EMBEDDED", "FAMILIES", "LICENCES", "CatalogEntry", "Licence", "Size"]
 
 EMBEDDED = "embedded"
 """The name of the model that travels in the package."""
@@ -69,6 +69,20 @@ LICENCES: dict[str, Licence] = {
 """Every licence by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a model's memory follows from: its weights, and what one token of context keeps (keys and values)."""
+
+    parameters: int
+    layers: int
+    kv_heads: int
+    head_size: int
+
+    def cache_bytes(self, tokens: int, element: int = 2) -> int:
+        """Keys and values of ``tokens`` tokens, in numbers of ``element`` bytes."""
+        return 2 * self.layers * self.kv_heads * self.head_size * element * tokens
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
     """One known model.
@@ -77,6 +91,9 @@ class CatalogEntry:
         architecture: the class name that the model's own config has.
         backend: the backend that loads it. Whether this installation has it, `backend_names` of the registry says.
         file_format: how its files are made: ``onnx-genai``, ``openvino``, ``safetensors``, ``gguf`` or ``server``.
+        original: the repository of the weights that it was made from; rows with the same one are one model in several
+            forms.
+        size: how large the network is; None where that is not known.
         repository: where the publisher keeps it; "" for a model that need not be downloaded.
         files: patterns of the repository's files that it needs; empty means all.
         sha256: file -> checksum, where a publisher states one apart from the hub.
@@ -99,6 +116,8 @@ class CatalogEntry:
     stop: tuple[str, ...]
     context_length: int
     licence: Licence
+    original: str = ""
+    size: Size | None = None
     repository: str = ""
     revision: str = "main"
     files: tuple[str, ...] = ()
@@ -110,6 +129,12 @@ class CatalogEntry:
     path: Path | None = None
     summaries: bool = False
 
+
+# From the published config.json of each.
+_NEMOTRON_4B = Size(4_190_000_000, layers=32, kv_heads=8, head_size=128)
+_GEMMA_2B = Size(2_510_000_000, layers=18, kv_heads=1, head_size=256)
+_GEMMA_2_2B = Size(2_610_000_000, layers=26, kv_heads=4, head_size=256)
+_GEMMA_2_9B = Size(9_240_000_000, layers=42, kv_heads=8, head_size=256)
 
 _NEMOTRON_STOP = ("</s>", "<extra_id_1>")
 _GEMMA_STOP = ("<eos>", "<end_of_turn>")
@@ -136,6 +161,7 @@ _ENTRIES = (
         stop=_NEMOTRON_STOP,
         context_length=4096,
         licence=_APACHE,
+        size=Size(4_700_000, layers=5, kv_heads=4, head_size=64),
         memory="under 200 MB",
         runtimes={"CPU": "onnxruntime-genai"},
         path=Path(__file__).parent / "embedded",
@@ -151,6 +177,8 @@ _ENTRIES = (
         stop=_NEMOTRON_STOP,
         context_length=4096,
         licence=_NVIDIA,
+        original="nvidia/Nemotron-Mini-4B-Instruct",
+        size=_NEMOTRON_4B,
         repository="nvidia/Nemotron-Mini-4B-Instruct-ONNX-INT4",
         download="4.5 GB",
         memory="6 GB of graphics memory or more (the publisher's advice)",
@@ -168,6 +196,8 @@ _ENTRIES = (
         stop=_GEMMA_STOP,
         context_length=8192,
         licence=_NVIDIA_GEMMA,
+        original="google/gemma-2b-it",
+        size=_GEMMA_2B,
         repository="nvidia/Gemma-2b-it-ONNX-INT4",
         memory="6 GB of graphics memory or more (the publisher's advice)",
         runtimes=_ONNX_RUNTIMES,
@@ -184,6 +214,8 @@ _ENTRIES = (
         stop=_GEMMA_STOP,
         context_length=8192,
         licence=_GEMMA,
+        original="google/gemma-2-9b-it",
+        size=_GEMMA_2_9B,
         repository="fakezeta/gemma-2-9b-it-ov-int4",
         memory="about 8 GB",
         runtimes={"Intel CPU, GPU or NPU": "OpenVINO GenAI"},
@@ -200,6 +232,8 @@ _ENTRIES = (
         stop=_SCRIPT_STOP,
         context_length=8192,
         licence=_GEMMA,
+        original="google/gemma-2b",
+        size=_GEMMA_2B,
         repository="google/gemma-2b",
         files=("*.json", "*.safetensors", "tokenizer.model", "README.md"),
         gated=True,
@@ -217,6 +251,8 @@ _ENTRIES = (
         stop=_SCRIPT_STOP,
         context_length=8192,
         licence=_GEMMA,
+        original="google/gemma-2-2b",
+        size=_GEMMA_2_2B,
         repository="QuantFactory/gemma-2-2b-GGUF",
         files=("*.Q4_K_M.gguf", "README.md"),
         memory="about 3 GB with Q4_K_M",
@@ -233,12 +269,35 @@ _ENTRIES = (
         stop=_NEMOTRON_STOP,
         context_length=4096,
         licence=_NVIDIA,
+        original="nvidia/Nemotron-Mini-4B-Instruct",
+        size=_NEMOTRON_4B,
         repository="bartowski/Nemotron-Mini-4B-Instruct-GGUF",
         files=("*-Q4_K_M.gguf", "README.md"),
         download="2.7 GB",
         memory="about 4 GB",
         runtimes=_GGUF_RUNTIMES,
         summaries=True,
+    ),
+    CatalogEntry(
+        name="nemotron-mini-4b-hf",
+        summary="NVIDIA Nemotron Mini 4B Instruct in Hugging Face's files: to run with transformers, or to convert.",
+        architecture="NemotronForCausalLM",
+        backend="transformers",
+        file_format="safetensors",
+        prompt_format="nemotron",
+        tool_format="nemotron",
+        stop=_NEMOTRON_STOP,
+        context_length=4096,
+        licence=_NVIDIA,
+        original="nvidia/Nemotron-Mini-4B-Instruct",
+        size=_NEMOTRON_4B,
+        repository="nvidia/Nemotron-Mini-4B-Instruct",
+        files=("*.json", "*.safetensors", "README.md"),
+        memory="about 9 GB in bfloat16, 5 GB in 8 bits, 3 GB in 4 bits",
+        runtimes={
+            "NVIDIA GPU": "transformers, bf16 or bitsandbytes",
+            "CPU with AVX-512": "OpenVINO GenAI, after `npcsdk models convert nemotron-mini-4b-hf --to openvino`",
+        },
     ),
     CatalogEntry(
         name="gemma-2-2b-it-gguf",
@@ -251,6 +310,8 @@ _ENTRIES = (
         stop=_GEMMA_STOP,
         context_length=8192,
         licence=_GEMMA,
+        original="google/gemma-2-2b-it",
+        size=_GEMMA_2_2B,
         repository="bartowski/gemma-2-2b-it-GGUF",
         files=("*-Q4_K_M.gguf", "README.md"),
         memory="about 3 GB",
