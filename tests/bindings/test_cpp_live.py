@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.bindings.cpp_build import CPP, SANITIZED, build, needs_compiler
+from tests.bindings.serving import ServerProcess
 
 pytestmark = [needs_compiler, pytest.mark.skipif(sys.platform == "win32", reason="the driver is POSIX")]
 WAIT = 40
@@ -61,9 +63,9 @@ def serving(
 class Driver:
     """The test program: commands in, events out."""
 
-    def __init__(self, program: Path, address: str, silence: float = 60.0) -> None:
+    def __init__(self, program: Path, address: str, silence: float = 60.0, *curve: str) -> None:
         self.process = subprocess.Popen(
-            [str(program), address, ACTIONS, str(silence)],
+            [str(program), address, ACTIONS, str(silence), *curve],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -301,6 +303,27 @@ def test_the_console_game(address: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert '* bram: wave {"hand": "left"}' in done.stdout
     assert "Well met." in done.stdout
+
+
+def test_the_console_game_with_the_model_that_ships() -> None:
+    console = build("examples/console.cpp", "-O1", "-pthread")
+    server = ServerProcess(free_port(), "--world", str(CPP.parents[1] / "personas"))
+    try:
+        done = subprocess.run(
+            [str(console), server.address, "bram"],
+            input="Good evening.\nWho are you?\n",
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=100,
+            check=False,
+        )
+    finally:
+        server.kill()
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.split("You talk to bram.\n")[1]
+    assert len(said.split()) > 4, done.stdout
+    assert not re.search(r"^\[\w+\] ", said, re.MULTILINE), done.stdout  # no error
 
 
 class Breaker:

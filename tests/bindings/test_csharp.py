@@ -460,6 +460,24 @@ def test_the_console_game(tmp_path: Path, server: Callable[..., ServerProcess]) 
     assert "It stands open, ändlich 🚪.\n" in played.stdout
 
 
+def test_the_console_game_with_the_model_that_ships(server: Callable[..., ServerProcess]) -> None:
+    served = server(free_port(), "--world", str(ROOT / "personas"))
+    program = build("game.exe", "Runtime/*.cs", "Samples~/Console/*.cs")
+    played = subprocess.run(
+        ["mono", str(program), served.address],
+        input="Good evening.\nWho are you?\n\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+    )
+    assert played.returncode == 0, played.stderr
+    said = played.stdout.split("An empty line leaves.\n")[1]
+    assert len(said.split()) > 4, played.stdout
+    assert not re.search(r"\[\w+_\w+\]|\[The ", said), played.stdout  # no error
+
+
 # Unity, against a stand-in of the engine
 
 

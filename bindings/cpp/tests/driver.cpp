@@ -1,14 +1,18 @@
 // A client that a test drives: commands as lines on standard input, what happens as lines of JSON on standard output.
 //   open NPC | say TEXT | react TEXT | cancel | result TEXT | fail TEXT | close | quit
 //   heard OFFSET | remember TEXT | save SLOT | load SLOT | slots | prepare
-// Arguments: the address, the actions as JSON, seconds of silence until the server counts as unreachable.
+// Arguments: the address, the actions as JSON, seconds of silence until the server counts as unreachable, a key file for CURVE,
+// the path of a libzmq.
 // At the end: how long the longest poll took, in milliseconds.
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <iostream>
+#include <iterator>
+#include <npcsdk/curve.hpp>
 #include <npcsdk/npcsdk.hpp>
 
 using namespace npcsdk;
@@ -81,6 +85,14 @@ int main(int count, char** arguments) {
     options.address = arguments[1];
     if (count > 2) options.actions = data_from_json(arguments[2]);
     if (count > 3) options.times.silence = std::atof(arguments[3]);
+    if (count > 4) {  // a key file, and perhaps the path of a libzmq
+        CurveOptions curve;
+        curve.address = options.address;
+        std::ifstream file(arguments[4]);
+        curve.keys = CurveKeys::parse(std::string(std::istreambuf_iterator<char>(file), {}));
+        if (count > 5) curve.library = arguments[5];
+        options.transport = curve_transport(curve);
+    }
     Client client(options);
     Driver driver(client);
     double longest = 0;

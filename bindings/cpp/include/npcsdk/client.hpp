@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -41,6 +42,7 @@ struct Options {
     Times times;
     zmtp::Heartbeat heartbeat;
     Backoff backoff;
+    std::shared_ptr<Transport> transport;  ///< in place of a plain connection to `address`, see curve.hpp
 };
 
 /// Settings of one turn.
@@ -53,8 +55,8 @@ class Client {
 public:
     explicit Client(const Options& options = {})
         : peer_(options.client.empty() ? random_id(32).view() : std::string_view(options.client), options.actions, options.times),
-          address_(net::Address::parse(options.address)),
-          link_(address_, options.heartbeat, options.backoff) {}
+          transport_(options.transport ? options.transport : plain(options)),
+          link_(*transport_) {}
 
     ~Client() { leave(); }
     Client(const Client&) = delete;
@@ -183,9 +185,7 @@ public:
     /// Whether the client has stopped trying: it left, or `on_goodbye` said why.
     bool over() const { return peer_.state() == Peer::State::over; }
     /// Why there is no connection, for logs; empty while there never was trouble.
-    std::string_view trouble() const {
-        return address_.size ? std::string_view(link_.trouble()) : "the address has to be tcp:// with a number, as tcp://127.0.0.1:5990";
-    }
+    std::string_view trouble() const { return link_.trouble(); }
     /// Why the last command was not taken.
     const Error& error() const { return peer_.error(); }
     /// The name under which a conversation can be continued another day: keep it with the saved game.
@@ -195,6 +195,10 @@ public:
 
 private:
     static constexpr int most_rounds = 16;  // of 64 KiB: a flood must not hold up a frame
+
+    static std::shared_ptr<Transport> plain(const Options& options) {
+        return std::make_shared<Link>(net::Address::parse(options.address), options.heartbeat, options.backoff);
+    }
 
     static double clock() {
         using namespace std::chrono;
@@ -291,8 +295,8 @@ private:
     }
 
     Peer peer_;
-    net::Address address_;
-    Link link_;
+    std::shared_ptr<Transport> transport_;
+    Transport& link_;
     Event event_;
     double now_ = 0;
     bool was_open_ = false;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "socket.hpp"
+#include "transport.hpp"
 #include "zmtp.hpp"
 
 namespace npcsdk {
@@ -14,18 +15,17 @@ struct Backoff {
     double most = 0.5;
 };
 
-class Link {
+class Link final : public Transport {
 public:
     Link(const net::Address& address, zmtp::Heartbeat heartbeat, Backoff backoff)
         : address_(address), heartbeat_(heartbeat), backoff_(backoff), wire_(heartbeat), delay_(backoff.first) {}
 
-    /// Whether messages can be sent.
-    bool open() const { return state_ == State::up && wire_.open(); }
-    /// Why there was no connection the last time, for logs.
-    const std::string& trouble() const { return trouble_; }
+    bool open() const override { return state_ == State::up && wire_.open(); }
+    std::string_view trouble() const override {
+        return address_.size ? std::string_view(trouble_) : "the address has to be tcp:// with a number, as tcp://127.0.0.1:5990";
+    }
 
-    /// Connect when it is time to, and find out whether a connection still lives.
-    void tick(double now) {
+    void tick(double now) override {
         if (state_ == State::down && now >= retry_at_) {
             if (!socket_.connect(address_)) return drop("there is no way to that address", now);
             state_ = State::connecting;
@@ -47,8 +47,7 @@ public:
         if (wire_.broken()) return drop(wire_.reason(), now);
     }
 
-    /// Take what has arrived; false when that was all for now. Views of earlier messages end here.
-    bool receive(double now) {
+    bool receive(double now) override {
         if (state_ != State::up) return false;
         const zmtp::Connection::Room room = wire_.room();
         const net::Socket::Moved moved = socket_.receive(room.data, room.size);
@@ -60,11 +59,9 @@ public:
         return true;
     }
 
-    /// Whether the last `receive` was filled to the brim, so that there may be more.
-    bool more() const { return more_ && state_ == State::up; }
+    bool more() const override { return more_ && state_ == State::up; }
 
-    /// The next message, a view of what arrived.
-    bool next(Span& message, double now) {
+    bool next(Span& message, double now) override {
         if (state_ != State::up) return false;
         const bool was_open = wire_.open();
         const bool got = wire_.next(message);
@@ -73,12 +70,11 @@ public:
         return got && state_ == State::up;
     }
 
-    void send(Span message) {
+    void send(Span message) override {
         if (open()) wire_.send(message);
     }
 
-    /// Give the system what it takes of what is to be sent.
-    void flush(double now) {
+    void flush(double now) override {
         while (state_ == State::up) {
             const Span pending = wire_.pending();
             if (pending.size == 0) return;
@@ -90,8 +86,7 @@ public:
         }
     }
 
-    /// Close the connection; another one is made after a while.
-    void drop(const std::string& reason, double now) {
+    void drop(std::string_view reason, double now) override {
         if (trouble_ != reason) trouble_ = reason;
         socket_.close();
         state_ = State::down;
@@ -99,7 +94,7 @@ public:
         delay_ = 2 * delay_ < backoff_.most ? 2 * delay_ : backoff_.most;
     }
 
-    void close() {
+    void close() override {
         socket_.finish();
         state_ = State::down;
         retry_at_ = 0;
