@@ -39,6 +39,9 @@ class LexicalIndex:
         self._total = 0.0
         self._ready: dict[str, Posting] = {}  # as `posting` gives them; void when a document is added
         self._grams: dict[str, list[str]] = {}  # pair of letters → terms that have it
+        self._likely: dict[
+            str, list[tuple[str, float]]
+        ] = {}  # as `resembling` gives them; void with a new term
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -58,6 +61,7 @@ class LexicalIndex:
             posting = self._postings.get(term)
             if posting is None:
                 posting = self._postings[term] = (array("i"), array("f"))
+                self._likely.clear()
                 for gram in _grams(term):
                     self._grams.setdefault(gram, []).append(term)
             posting[0].append(document)
@@ -73,6 +77,14 @@ class LexicalIndex:
 
     def resembling(self, term: str) -> list[tuple[str, float]]:
         """Terms that ``term`` may be a misspelling or a compound of, at most three, each with a likeness."""
+        known = self._likely.get(term)
+        if known is None:
+            if len(self._likely) >= _READY:
+                self._likely.clear()
+            known = self._likely[term] = self._resembling(term)
+        return known
+
+    def _resembling(self, term: str) -> list[tuple[str, float]]:
         if len(term) < 4:
             return []
         most = 1 if len(term) < 7 else 2

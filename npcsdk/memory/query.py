@@ -47,7 +47,9 @@ class Query:
 
         def weigh(term: str) -> float:
             """What a term says; 0.0 for one that no document holds."""
-            holding = sum(index.holding(term) for index in indexes)
+            holding = 0
+            for index in indexes:
+                holding += index.holding(term)
             return idf(documents, holding) if holding else 0.0
 
         wanted: list[Wanted] = []
@@ -144,7 +146,7 @@ class Query:
     def found_in(self, held: frozenset[str]) -> tuple[str, ...]:
         """The terms of a text that the query asks for, in the query's order."""
         asked = dict.fromkeys(spelling for wanted in self.wanted for spelling in wanted.spellings)
-        return tuple(spelling for spelling in asked if spelling in held)
+        return tuple([spelling for spelling in asked if spelling in held])
 
     @property
     def terms(self) -> frozenset[str]:

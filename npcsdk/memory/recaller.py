@@ -327,9 +327,8 @@ class Recaller:
             read = f"{lore.title}\n{text}"
         # People read words, not stems.
         spelling = spelled(read)
-        words = tuple([spelling[term] for term in asked.found_in(hit.candidate.terms)])
-        shown = Hit(replace(hit.candidate, words=words), hit.score)
-        return Passage(found, text, source, hit.score, shown.reason(self._weights))
+        words = [spelling[term] for term in asked.found_in(hit.candidate.terms)]
+        return Passage(found, text, source, hit.score, hit.reason(self._weights, words))
 
 
 def position_of(passage: str) -> int:

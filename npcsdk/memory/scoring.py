@@ -65,12 +65,15 @@ class Hit:
     candidate: Candidate
     score: float
 
-    def reason(self, weights: Weights) -> str:
-        """Why it was recalled, for people: ``words: gate, mine; alike 0.42; recent``."""
+    def reason(self, weights: Weights, words: Sequence[str] | None = None) -> str:
+        """Why it was recalled, for people: ``words: gate, mine; alike 0.42; recent``.
+
+        ``words``: the candidate's words as people spell them.
+        """
         candidate = self.candidate
         parts: list[str] = []
-        if candidate.words:
-            parts.append("words: " + ", ".join(candidate.words))
+        if words := candidate.words if words is None else words:
+            parts.append("words: " + ", ".join(words))
         if candidate.cosine is not None and candidate.cosine > 0.0:
             parts.append(f"alike {candidate.cosine:.2f}")
         if candidate.age is not None and _recency(candidate.age, weights.half_life) > 0.75:
@@ -84,18 +87,20 @@ class Hit:
 
 def fuse(ranks: Sequence[tuple[int | None, float]], smoothing: float) -> float:
     """Reciprocal-rank fusion of (rank from 0, weight) pairs; 1.0 for first everywhere, None adds nothing."""
-    whole = sum(weight for _, weight in ranks)
-    if whole <= 0.0:
-        return 0.0
-    got = sum(weight / (smoothing + place + 1.0) for place, weight in ranks if place is not None)
-    return got * (smoothing + 1.0) / whole
+    whole = got = 0.0
+    for place, weight in ranks:
+        whole += weight
+        if place is not None:
+            got += weight / (smoothing + place + 1.0)
+    return got * (smoothing + 1.0) / whole if whole > 0.0 else 0.0
 
 
 def overlap(a: frozenset[str], b: frozenset[str]) -> float:
     """How much two sets of words share: 0 for nothing, 1 for the same set."""
     if not a or not b:
         return 0.0
-    return len(a & b) / len(a | b)
+    common = len(a & b)
+    return common / (len(a) + len(b) - common)
 
 
 def rank(candidates: Sequence[Candidate], weights: Weights, *, meaning: bool = False) -> list[Hit]:
