@@ -1,8 +1,8 @@
 """Typed code for a world's actions, in the languages of engines: pure, from definitions to text.
 
 For every action a type with its arguments as fields, enums for closed lists of words, and a function that builds it
-from the arguments of an ``action`` event. The C# part (C# 7.3, as Unity has it) needs our client; the C++ part needs nothing
-but C++17, without exceptions: engines switch them off.
+from the arguments of an ``action`` event. The C# part (C# 7.3, as Unity has it) needs our client; the
+C++ part needs nothing but C++17, without exceptions: engines switch them off.
 """
 
 from __future__ import annotations
