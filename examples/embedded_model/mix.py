@@ -60,7 +60,7 @@ SKILLS = {
     "answer": 10,
     "silence": 4,
     "lore": 34,
-    "open": 16,
+    "open": 22,
 }
 
 
@@ -113,7 +113,7 @@ def lore_conversation(lex: Lexicon, turns: int) -> Conversation:
     me = worlds.make_persona(lex, 0.0)
     t = S.Talk(lex, me, Conversation(me.system))
     for _ in range(turns):
-        (reading.lore_turn if lex.rng.random() < 0.7 else reading.open_turn)(t)
+        (reading.lore_turn if lex.rng.random() < 0.6 else reading.open_turn)(t)
     return t.conv
 
 

@@ -130,10 +130,10 @@ def drill(lex: Lexicon, turns: int) -> Conversation:
     for n in range(turns):
         x, f = lex.rng.choice(told)
         reply = next(v for v in (me.voice("unk", lex.rng, "{x}") for _ in range(99)) if "{x}" not in v)
-        if lex.rng.random() < 0.75:
+        if lex.rng.random() < 0.66:
             k = lex.rng.choice([k for k, asked in enumerate(x.asked) if asked])
             line, reply = f.fill(lex.rng.choice(x.asked[k])), f.fill(x.sentences[k])
-        elif x.open and lex.rng.random() < 0.6:
+        elif x.open and lex.rng.random() < 0.5:
             line = f.fill(lex.rng.choice(x.open))
         else:
             other = lex.rng.choice([y for y in lore.book() if all(y is not z for z, _ in told)])
