@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bindings.cpp_build import CPP, SANITIZED, build, needs_compiler, run
+from tests.bindings.cpp_build import CPP, SANITIZED, WARNINGS, build, needs_compiler, run
 
 MESSAGES = json.loads((CPP.parent / "vectors" / "protocol-1.json").read_text(encoding="utf-8"))["messages"]
 SPOKEN = [one for one in MESSAGES if one.get("since", [1, 0]) <= [1, 1]]  # of a newer minor it needs nothing
-pytestmark = needs_compiler
+WINDOWS = "x86_64-w64-mingw32-g++"
+pytestmark = [needs_compiler, pytest.mark.timeout(300)]  # the compiler may take its time
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,18 @@ def test_the_state_machine() -> None:
 
 def test_a_token_takes_no_memory_from_the_heap() -> None:
     run(build("tests/steady.cpp", "-O2", "-fno-exceptions", "-fno-rtti"))
+
+
+@pytest.mark.skipif(shutil.which(WINDOWS) is None, reason="mingw-w64 is not installed")
+@pytest.mark.parametrize(
+    "source", ["examples/console.cpp", "../unreal/Source/NpcSdk/Private/Core/NpcCore.cpp"]
+)
+def test_windows_compiles(source: str) -> None:
+    """With the sockets and the loader of that system; there is nothing here to run it on."""
+    command = [WINDOWS, "-std=c++17", *WARNINGS, "-Wundef", "-fno-exceptions", "-fno-rtti", "-fsyntax-only"]
+    command += ["-I", str(CPP / "include"), "-include", "npcsdk/curve.hpp", str(CPP / source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not installed")

@@ -22,7 +22,11 @@ import pytest
 from tests.bindings.cpp_build import CPP, SANITIZED, build, needs_compiler
 from tests.bindings.serving import ServerProcess
 
-pytestmark = [needs_compiler, pytest.mark.skipif(sys.platform == "win32", reason="the driver is POSIX")]
+pytestmark = [
+    needs_compiler,
+    pytest.mark.skipif(sys.platform == "win32", reason="the driver is POSIX"),
+    pytest.mark.timeout(300),  # the first test waits for the compiler
+]
 WAIT = 40
 ACTIONS = json.dumps(
     [
