@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -128,13 +129,14 @@ class Query:
                 covered[held] += weight / whole
             elif found:
                 # One meaning is worth as much as its best spelling, however many of them a text has.
+                best_share.fill(0.0)
+                met.fill(0.0)
+                found.sort(key=itemgetter(1))
                 for (held, share), weight in found:
                     best_share[held] = np.maximum(best_share[held], weight * share)
-                    met[held] = np.maximum(met[held], weight / whole)
+                    met[held] = weight / whole  # the last one is the greatest
                 score += best_share
                 covered += met
-                for (held, _), _ in found:
-                    best_share[held] = met[held] = 0.0
         matched = score > 0.0
         for term, weight in self.hints.items():
             posting = posting_of(term)

@@ -110,7 +110,10 @@ class Recaller:
             for part, found in zip(parts, met, strict=True):
                 candidates += part.shelf.candidates(found, similar, part.mask, _WORDS, time, part.channel)
         hits = rank(candidates, self._weights, meaning=bool(vector.any()) and self._embedder.meaning)
-        chosen = self._chosen(asked, hits[: 3 * limit + 3], limit)
+        # Texts are read for a choice of twice as many; for all of them only where those say the same too often.
+        chosen = self._chosen(asked, hits[: 2 * limit], limit)
+        if len(chosen) < limit and len(hits) > 2 * limit:
+            chosen = self._chosen(asked, hits, limit)
         with self._lock:
             self._uses.update(position for item in chosen if (position := position_of(item.id)))
         return chosen
