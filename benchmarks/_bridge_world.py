@@ -124,6 +124,6 @@ class World:
         """Nothing to give back."""
 
 
-def open_world(folder: Any, *, memory: Path | None = None, **_: Any) -> World:
+def open_world(folder: Any, *, memory: Path | str | None = None, **_: Any) -> World:
     """What the worker opens."""
-    return World(memory)
+    return World(None if memory is None else Path(memory))

@@ -216,12 +216,12 @@ class Game:
 
     def gain(self, thing: str, count: int = 1) -> None:
         self.bag[thing] = self.bag.get(thing, 0) + count
-        self.tell(f"(You have {count} x {thing}.)")
+        self.tell(f"You have {count} x {thing} more.")
 
     # What people do. The game's answer is what the character is told came of it.
 
-    def actions(self) -> list[Callable[..., str | None]]:
-        """The functions that characters may call."""
+    def actions(self) -> dict[str, Callable[..., str | None]]:
+        """What happens when somebody acts. The world's own file says what there is to do and with what."""
 
         def open_gate(gate: str) -> str:
             """Open a gate or door for the player."""
@@ -255,7 +255,8 @@ class Game:
             """Play a song for everybody to hear."""
             self.tell(f"(Music: {song}.)")
 
-        return [open_gate, give_item, sell_item, point_to, play_song]
+        acts = (open_gate, give_item, sell_item, point_to, play_song)
+        return {act.__name__: act for act in acts}
 
     def spoken_with(self, npc: str) -> None:
         """A talk was had: it takes a while, and they know each other a little better."""
@@ -272,11 +273,13 @@ def converse(game: Game, world: npcsdk.World, line: str) -> None:
         game.tell(f"{npc or 'Nobody'} is not here to answer.")
         return
     turn = world[npc].say(said.strip() if colon else line, state=game.state(npc), seed=game.moves)
-    print(f"{world[npc].name}: ", end="")
+    print(f"{world[npc].name}: ", end="", flush=True)
     for event in turn:
         match event:
             case npcsdk.Text():
                 print(event.text, end="", flush=True)
+            case npcsdk.ActionStarted():
+                print()
             case npcsdk.Action(name="follow_player"):
                 game.follower = npc
             case npcsdk.Action(name="stay_here"):
@@ -289,7 +292,7 @@ def converse(game: Game, world: npcsdk.World, line: str) -> None:
 
 def play(lines: Iterable[str], *, model: str | None = None, temperature: float = 0.2) -> Game:
     """Play with these lines of input; the game as it ended."""
-    game = Game(lambda text: print(f"\n{text}" if text.startswith("(") else text))
+    game = Game(print)
     options = {"sampling": {"temperature": temperature}}
     # `caller`: handlers run in this thread, so the game's rules need no lock.
     with npcsdk.World(model=model, actions=game.actions(), handlers="caller", options=options) as world:

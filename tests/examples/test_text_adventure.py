@@ -32,7 +32,7 @@ class Played:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.game = adventure.Game(self.said.append)
-        self.acts = {function.__name__: function for function in self.game.actions()}
+        self.acts = self.game.actions()
 
     def do(self, *lines: str) -> str:
         del self.said[:]
