@@ -30,12 +30,18 @@ BACKENDS: dict[str, str] = {
     "llama_cpp": "npcsdk.backends.llama_cpp:load",
     "onnx_genai": "npcsdk.backends.onnx_genai:load",
     "openai_compat": "npcsdk.backends.openai_compat:load",
+    "openvino_genai": "npcsdk.backends.openvino_genai:load",
     "scripted": "npcsdk.backends.scripted:load",
     "transformers": "npcsdk.backends.transformers:load",
 }
 """Built-in backends: name -> ``module:function``."""
 
-_EXTRAS = {"llama_cpp": "llama", "openai_compat": "openai", "transformers": "transformers"}
+_EXTRAS = {
+    "llama_cpp": "llama",
+    "openai_compat": "openai",
+    "openvino_genai": "openvino",
+    "transformers": "transformers",
+}
 # A server that names its model and shows no chat template -> the model's prompt and tool format.
 _SERVED = (
     (re.compile(r"nemotron-mini", re.IGNORECASE), ("nemotron", "nemotron")),

@@ -1,0 +1,488 @@
+"""Models in OpenVINO IR, run by OpenVINO GenAI's continuous batching. The owner of `openvino_genai`.
+
+One pipeline computes all conversations together, a token of each at a step, and keeps what it computed in pages that
+conversations with a common beginning share; so a session needs no cache of its own. One thread steps the pipeline.
+
+The runtime samples by itself and shows no logits. So a constraint is told to it as structural tags: free text, and a
+call held to its schema from the opening marker to the closing one. What tags cannot say (how many calls, that a reply
+may not open one when no action is offered, a call without its marker) is left to who reads the reply. Its repetition
+penalty counts the prompt too. It does not say which tokens were cached, so usage counts a whole prompt as computed.
+
+Options of a `ModelSource`:
+
+    device          "cpu" (default), "gpu", "gpu.1", ...; "auto" takes a GPU, and says so if there is none.
+    threads         threads of one computation; the runtime's choice if absent.
+    precision       "f32", "f16" or "bf16" of the computation; what the processor is best at if absent.
+    cache_type      "u8" (the runtime's choice on CPUs), "f16", "bf16" or "f32".
+    context_length  tokens of prompt and reply together, at most the model's.
+    cache_bytes     bytes for the pages of all conversations: 1 GiB, or one whole window if that is more.
+    batch_tokens    tokens that a step computes at most: 256. Fewer keep running replies smoother while a prompt joins.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import openvino as _openvino
+import openvino_genai as _genai
+
+from npcsdk.backends.base import (
+    Backend,
+    Capabilities,
+    Constraint,
+    Finish,
+    FinishReason,
+    ModelSource,
+    Piece,
+    Request,
+    Usage,
+)
+from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.guidance import Guidance
+from npcsdk.backends.openvino_tags import generation_config
+from npcsdk.backends.text_stream import TextStream
+from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
+
+__all__ = ["load"]
+
+logger = logging.getLogger(__name__)
+# Both are typed in part only. Everything that they return is named and typed in this module.
+openvino = cast("Any", _openvino)
+genai = cast("Any", _genai)
+
+_CACHE_BYTES = 1 << 30
+_BLOCK = 32  # Tokens of a page on CPUs; on GPUs it is 16, so the budget holds there too.
+_NOT_OURS = ("sampling", "contexts", "limits")  # Options of a whole world; these are the dialogue's.
+_CHOICES = {"precision": ("f32", "f16", "bf16"), "cache_type": ("u8", "f16", "bf16", "f32")}
+_NUMBERS = ("threads", "context_length", "cache_bytes", "batch_tokens")
+_ELEMENTS = {"u8": 1, "f16": 2, "bf16": 2, "f32": 4}
+_FILES = (
+    "openvino_model.xml",
+    "openvino_model.bin",
+    "openvino_tokenizer.xml",
+    "openvino_detokenizer.xml",
+    "config.json",
+)
+_AGAIN = "Copy the whole folder, or make it again: npcsdk models convert FOLDER OUT --to openvino."
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One generation: written by the engine's thread, read by the caller's through ``said``."""
+
+    request: Request
+    prompt: list[int]
+    config: Any
+    ends: frozenset[int]
+    stream: TextStream
+    said: queue.SimpleQueue[Piece | Finish | BaseException] = field(
+        default_factory=queue.SimpleQueue[Piece | Finish | BaseException]
+    )
+    left: bool = False
+    """The caller has gone."""
+    handle: Any = None
+    generated: int = 0
+    started: float = 0.0
+    first: float = 0.0
+
+    def usage(self) -> Usage:
+        now = time.perf_counter()
+        first = self.first or now
+        return Usage(
+            prompt_tokens=len(self.prompt),
+            computed_tokens=len(self.prompt),
+            generated_tokens=self.generated,
+            prefill_s=first - self.started if self.started else 0.0,
+            decode_s=now - first,
+        )
+
+
+class _Engine:
+    """The pipeline and the one thread that uses it: requests join and leave between two steps."""
+
+    def __init__(self, pipeline: Any, encoding: TextEncoding, dropped: frozenset[int]) -> None:
+        self._pipeline: Any = pipeline
+        self._encoding = encoding
+        self._dropped = dropped
+        self._waiting: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._numbers = itertools.count(1)
+        self._thread = threading.Thread(target=self._run, name="npcsdk-openvino", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: _Job) -> None:
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        running: list[_Job] = []
+        while True:
+            with self._changed:
+                while not self._waiting and not running and not self._closed:
+                    self._changed.wait()
+                # The character that the player is facing goes first.
+                fresh = sorted(self._waiting, key=lambda job: -job.request.priority)
+                self._waiting.clear()
+                closed = self._closed
+            if closed:
+                for job in (*running, *fresh):
+                    job.said.put(_closed())
+                self._drop(running)
+                self._pipeline = None
+                return
+            running += [job for job in fresh if self._begin(job)]
+            try:
+                if running:
+                    self._pipeline.step()
+                running = [job for job in running if self._read(job)]
+            except Exception as error:  # Whatever the native part says; the others' replies are lost with it.
+                for job in running:
+                    job.said.put(_failed(error))
+                self._drop(running)
+                running = []
+
+    def _drop(self, running: list[_Job]) -> None:
+        """Make the pipeline let go of what it computes: it does so in a step."""
+        for job in running:
+            job.handle.stop()
+        try:
+            if self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+        except Exception:
+            logger.exception("the runtime did not let go of its requests")
+
+    def _begin(self, job: _Job) -> bool:
+        if job.left or job.request.cancel:
+            job.said.put(Finish(reason="cancelled", usage=job.usage()))
+            return False
+        job.started = time.perf_counter()
+        ids = openvino.Tensor(np.array([job.prompt], dtype=np.int64))
+        try:
+            job.handle = self._pipeline.add_request(next(self._numbers), ids, job.config)
+        except Exception as error:
+            job.said.put(_failed(error))
+            return False
+        return True
+
+    def _read(self, job: _Job) -> bool:
+        """Hand on what a step has brought; False when this was the last of it."""
+        if job.left or job.request.cancel:
+            job.handle.stop()
+            return self._end(job, "cancelled")
+        status = job.handle.get_status()
+        while job.handle.can_read():
+            for output in job.handle.read().values():
+                for token in output.generated_ids:
+                    job.first = job.first or time.perf_counter()
+                    if token in job.ends:
+                        job.handle.stop()
+                        return self._end(job, "stop")
+                    job.generated += 1
+                    if token in self._dropped:
+                        continue
+                    piece = job.stream.push(token, self._encoding.bytes_of(token))
+                    if piece is not None:
+                        job.said.put(piece)
+                    if job.stream.stopped:
+                        job.handle.stop()
+                        return self._end(job, "stop")
+        if status == genai.GenerationStatus.RUNNING:
+            return True
+        if status == genai.GenerationStatus.FINISHED:
+            return self._end(job, "length")
+        job.said.put(
+            BackendError(
+                "The pages of all conversations together do not hold this one.",
+                code="cache_busy",
+                hint="Raise the option cache_bytes, or run fewer turns at once.",
+            )
+        )
+        return False
+
+    def _end(self, job: _Job, reason: FinishReason) -> bool:
+        if reason != "cancelled" and (piece := job.stream.finish()) is not None:
+            job.said.put(piece)
+        job.said.put(Finish(reason=reason, usage=job.usage()))
+        return False
+
+
+class _OpenVinoBackend(Backend):
+    """A loaded model."""
+
+    def __init__(
+        self, engine: _Engine, encoding: TextEncoding, source: ModelSource, window: int, facts: _Facts
+    ) -> None:
+        self.capabilities = Capabilities(
+            backend="openvino_genai",
+            model=source.name,
+            context_length=window,
+            constraints=True,
+            token_ids=True,
+            seeded=True,
+        )
+        self._engine = engine
+        self._encoding = encoding
+        self._facts = facts
+        self._guidance: Guidance | None = None
+        self._lock = threading.Lock()
+
+    def count(self, text: str) -> int:
+        return self._encoding.count(text)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def generate(self, request: Request) -> Iterator[Piece | Finish]:
+        prompt = self._encoding.encode(request.prompt)
+        window = self.capabilities.context_length
+        if len(prompt) >= window:
+            raise PromptTooLong(
+                f"The prompt has {len(prompt)} tokens and the model's window {window}, the reply included.",
+                hint="Shorten the persona, the lore or the history.",
+            )
+        if not prompt or not 0 <= min(prompt) <= max(prompt) < self._facts.vocabulary:
+            raise BackendError(
+                f"The prompt is empty, or holds a token id outside of the model's {self._facts.vocabulary}.",
+                code="token_unknown" if prompt else "prompt_empty",
+                hint="Segments' ids belong to the model that generated them; another model needs the text.",
+            )
+        limit = min(request.sampling.max_tokens, window - len(prompt))
+        if request.cancel or limit < 1:
+            reason: FinishReason = "cancelled" if request.cancel else "length"
+            yield Finish(reason=reason, usage=Usage(prompt_tokens=len(prompt), computed_tokens=len(prompt)))
+            return
+        ends = self._ends(request)
+        self._check(request.constraint)
+        job = _Job(
+            request, prompt, generation_config(genai, request, limit, ends), ends, TextStream(request.stop)
+        )
+        self._engine.submit(job)
+        try:
+            while True:
+                item = job.said.get()
+                if isinstance(item, BaseException):
+                    raise item
+                if isinstance(item, Piece) and request.cancel:
+                    yield Finish(reason="cancelled", usage=job.usage())
+                    return
+                yield item
+                if isinstance(item, Finish):
+                    return
+        finally:
+            job.left = True
+
+    def _check(self, constraint: Constraint | None) -> None:
+        """Refuse what cannot be held. The runtime would find out in a step, and everybody's replies would be lost."""
+        if constraint is not None and constraint.tools and constraint.opening:
+            with self._lock:
+                if self._guidance is None:
+                    self._guidance = Guidance(self._encoding, stop=self._facts.ends[0])
+                self._guidance.start(constraint)
+
+    def _ends(self, request: Request) -> frozenset[int]:
+        """Ids that end this reply: the model's, stops that are control tokens, and every other control token that has
+        no business in a reply, since none can be forbidden here."""
+        allowed: set[int | None] = set()
+        if request.constraint is not None and request.constraint.tools:
+            markers = (request.constraint.opening, request.constraint.closing, request.constraint.after_name)
+            allowed = {self._encoding.token_id(text) for text in markers}
+        stops = {self._encoding.token_id(text) for text in request.stop}
+        others = self._encoding.special - allowed - self._facts.silent
+        known = (number for number in stops if number is not None and number < self._facts.vocabulary)
+        return frozenset((*self._facts.ends, *known, *others))
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What ``config.json`` says of the model. ``silent`` are control tokens without a meaning in a reply."""
+
+    vocabulary: int
+    context_length: int
+    ends: tuple[int, ...]
+    silent: frozenset[int]
+    page_numbers: int
+    """Keys and values of one token."""
+
+    @classmethod
+    def read(cls, folder: Path) -> _Facts:
+        path = folder / "config.json"
+        try:
+            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            config: Mapping[str, Any] = content.get("text_config") or content
+            more = folder / "generation_config.json"
+            named: Mapping[str, Any] = json.loads(more.read_text(encoding="utf-8")) if more.is_file() else {}
+            ends: list[int] = []
+            for value in (config.get("eos_token_id"), content.get("eos_token_id"), named.get("eos_token_id")):
+                listed = cast("list[Any]", value) if isinstance(value, list) else [value]
+                ends += [int(number) for number in listed if number is not None and number not in ends]
+            if not ends:
+                raise ValueError("it does not say which token ends a reply (eos_token_id)")
+            heads = int(config["num_attention_heads"])
+            size = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
+            shared = int(config.get("num_key_value_heads") or heads)
+            quiet = (config.get(name) for name in ("bos_token_id", "pad_token_id", "unk_token_id"))
+            return cls(
+                vocabulary=int(config["vocab_size"]),
+                context_length=int(config.get("max_position_embeddings", 4096)),
+                ends=tuple(ends),
+                silent=frozenset(number for number in quiet if isinstance(number, int)) - set(ends),
+                page_numbers=2 * int(config["num_hidden_layers"]) * shared * size,
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+            raise ModelError(
+                f"{path} cannot be used: {type(error).__name__}: {error}.", code="model_broken", hint=_AGAIN
+            ) from error
+
+
+def load(source: ModelSource) -> Backend:
+    """Load a folder of OpenVINO IR.
+
+    Raises:
+        ModelError: code ``model_not_found``, ``model_broken``, ``tokenizer_mismatch``, ``device_absent``,
+            ``device_unsupported``, ``option_unknown`` or ``option_invalid``.
+    """
+    options = _options(source.options)
+    folder = Path(source.path)
+    for name in _FILES:
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"The model is incomplete: {folder / name} is missing.", code="model_not_found", hint=_AGAIN
+            )
+    facts = _Facts.read(folder)
+    encoding = TextEncoding.from_file(folder / "tokenizer.json", vocabulary=facts.vocabulary)
+    if max(facts.ends) >= min(encoding.size, facts.vocabulary) or encoding.size > facts.vocabulary + 8:
+        raise ModelError(
+            f"The tokenizer in {folder} belongs to another model: it has {encoding.size} ids, the model "
+            f"{facts.vocabulary}, and {facts.ends} end a reply.",
+            code="tokenizer_mismatch",
+            hint="Copy tokenizer.json from the model's own folder.",
+        )
+    window = min(
+        facts.context_length, source.context_length, int(options.get("context_length", facts.context_length))
+    )
+    device = _device(str(options.get("device", "cpu")))
+    unknown = encoding.token_id("<unk>")
+    if unknown is not None and unknown not in facts.ends:
+        facts = replace(facts, silent=facts.silent | {unknown})
+    pipeline = _pipeline(folder, device, options, facts, window)
+    return _OpenVinoBackend(_Engine(pipeline, encoding, facts.silent), encoding, source, window, facts)
+
+
+def _pipeline(folder: Path, device: str, options: Mapping[str, Any], facts: _Facts, window: int) -> Any:
+    page = facts.page_numbers * _ELEMENTS[str(options.get("cache_type", "f16"))] * _BLOCK
+    least = -(-window // _BLOCK) + 1
+    budget = int(options.get("cache_bytes", max(_CACHE_BYTES, page * least)))
+    if budget < page * least:
+        raise ModelError(
+            f"One conversation of {window} tokens needs {page * least} bytes of cache, and cache_bytes is {budget}.",
+            code="option_invalid",
+            hint="Raise the option cache_bytes, or lower context_length.",
+        )
+    scheduler = genai.SchedulerConfig()
+    scheduler.enable_prefix_caching = True
+    scheduler.dynamic_split_fuse = True  # A long prompt goes in pieces between the others' tokens.
+    scheduler.max_num_batched_tokens = int(options.get("batch_tokens", 256))
+    scheduler.num_kv_blocks = budget // page
+    properties: dict[str, Any] = {}
+    for option, name in (("precision", "INFERENCE_PRECISION_HINT"), ("cache_type", "KV_CACHE_PRECISION")):
+        if option in options:
+            properties[name] = str(options[option])
+    if "threads" in options:
+        properties["INFERENCE_NUM_THREADS"] = int(options["threads"])
+    try:
+        return genai.ContinuousBatchingPipeline(str(folder), scheduler, device, properties)
+    except Exception as error:  # Whatever the files, the library or a device's driver made of it.
+        text = " ".join(str(error).split())[-400:]
+        memory = "memory" in text or "alloc" in text
+        raise ModelError(
+            f"The model in {folder} cannot be loaded: {text}",
+            code="out_of_memory" if memory else "model_broken",
+            hint="Lower the option cache_bytes or context_length, or convert to fewer bits."
+            if memory
+            else _AGAIN,
+        ) from error
+
+
+def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in given.items():
+        if name in _NOT_OURS:
+            continue
+        if name != "device" and name not in _CHOICES and name not in _NUMBERS:
+            raise ModelError(
+                f"The backend openvino_genai has no option {name!r}.",
+                code="option_unknown",
+                hint=f"Its options: {', '.join(('device', *_CHOICES, *_NUMBERS))}.",
+            )
+        if name in _NUMBERS:
+            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        else:
+            good = isinstance(value, str) and value in _CHOICES.get(name, (value,))
+        if not good:
+            known = ", ".join(
+                _CHOICES.get(name, ("a name",) if name == "device" else ("a number above zero",))
+            )
+            raise ModelError(
+                f"The option {name!r} cannot be {value!r}.",
+                code="option_invalid",
+                hint=f"It may be: {known}.",
+            )
+    return given
+
+
+def _device(asked: str) -> str:
+    """OpenVINO's name for the device to load on. One that is named has to be there."""
+    there = [str(name) for name in openvino.Core().available_devices]
+    name = asked.upper()
+    if name == "AUTO":
+        found = next((device for device in there if device.startswith("GPU")), "CPU")
+        if found == "CPU":
+            logger.warning("no GPU that OpenVINO can use was found: the model runs on the CPU")
+        return found
+    if name.startswith("NPU"):
+        raise ModelError(
+            "OpenVINO's continuous batching does not run on an NPU.",
+            code="device_unsupported",
+            hint='Use the device "cpu" or "gpu".',
+        )
+    if name not in there and f"{name}.0" not in there:
+        raise ModelError(
+            f"OpenVINO finds no device {asked!r} here; it finds {', '.join(there)}.",
+            code="device_absent",
+            hint='Install its driver, or leave the option device out; "auto" takes what there is.',
+        )
+    return name
+
+
+def _closed() -> NpcError:
+    return BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
+
+
+def _failed(error: Exception) -> NpcError:
+    text = " ".join(str(error).split())[-300:]
+    return BackendError(
+        f"The runtime openvino_genai failed: {text}",
+        code="runtime_failed",
+        hint="The turn is lost; the model stays loaded and the next one starts afresh.",
+    )

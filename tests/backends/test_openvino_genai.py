@@ -1,0 +1,222 @@
+"""OpenVINO GenAI on small models of the real architectures, converted by npcsdk when the tests begin."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npcsdk.backends import registry
+from npcsdk.backends.base import Backend, CancelFlag, Constraint, Piece, Request
+from npcsdk.errors import BackendError, ModelError
+from npcsdk.models.convert import convert
+from tests.backends.conformance import GREEDY, WILD, Conformance, long_prompt, say
+from tests.backends.tiny import hugging_face
+from tests.backends.toy import byte_fallback, byte_level, prompt
+
+for package in ("torch", "transformers", "openvino", "openvino_genai", "openvino_tokenizers"):
+    pytest.importorskip(package, reason="models are made and converted here", exc_type=ImportError)
+
+FULL = {"precision": "f32", "cache_type": "f32", "threads": 1, "cache_bytes": 1 << 22}
+NEAR = 1e-3
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three folders of each family: as Hugging Face has it, and converted in full precision."""
+    place = tmp_path_factory.mktemp("openvino")
+    for family in ("nemotron", "gemma", "gemma2"):
+        tokenizer = byte_level if family == "nemotron" else byte_fallback
+        folder = hugging_face(place / family, family, tokenizer())
+        convert(str(folder), "openvino", place / f"{family}-ov", precision="fp32")
+    return place
+
+
+def load(folder: Path, **options: Any) -> Backend:
+    return registry.load(replace(registry.resolve(str(folder)), options={**FULL, **options}))
+
+
+class TestNemotron(Conformance):
+    @pytest.fixture
+    def backend(self, made: Path) -> Iterator[Backend]:
+        backend = load(made / "nemotron-ov")
+        yield backend
+        backend.close()
+
+
+class TestGemma2(Conformance):
+    @pytest.fixture
+    def backend(self, made: Path) -> Iterator[Backend]:
+        backend = load(made / "gemma2-ov")
+        yield backend
+        backend.close()
+
+
+@pytest.mark.parametrize("family", ["nemotron", "gemma", "gemma2"])
+def test_it_says_what_transformers_says(made: Path, family: str) -> None:
+    """Greedily, 64 tokens. Gemma 2 without the soft cap of attention, which the paged attention does not have; its
+    window of 32 tokens is far exceeded."""
+    import torch
+    import transformers
+
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        made / family, local_files_only=True, attn_implementation="eager"
+    ).eval()
+    for layer in model.model.layers:
+        layer.self_attn.attn_logit_softcapping = None
+    backend: Any = load(made / f"{family}-ov")
+    backend._engine._dropped = frozenset()  # Tokens without a text are compared too.
+    request = Request(
+        prompt=prompt("Hello", "Good day!", "Who are you? " * 8), sampling=replace(GREEDY, max_tokens=64)
+    )
+    ids = backend._encoding.encode(request.prompt)
+    said = say(backend, request)
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*ids, *said.ids]])).logits[0, len(ids) - 1 :]
+    for at, token in enumerate(said.ids):
+        best = int(logits[at].argmax())
+        apart = float(logits[at, best] - logits[at, token])
+        assert apart < NEAR, f"token {at}: {token}, not {best}, {apart} apart"
+    assert len(said.ids) > 3
+    backend.close()
+
+
+def test_seeds_hold_when_many_speak_at_once(made: Path) -> None:
+    backend = load(made / "nemotron-ov")
+    requests = [
+        Request(prompt=prompt(f"Who are you? {at}"), sampling=replace(WILD, seed=at)) for at in range(6)
+    ]
+    alone = [say(backend, request).text for request in requests]
+    together = [""] * len(requests)
+
+    def talk(at: int) -> None:
+        together[at] = say(backend, requests[at]).text
+
+    threads = [threading.Thread(target=talk, args=(at,)) for at in range(len(requests))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    backend.close()
+    assert together == alone
+
+
+def test_a_cancel_does_not_wait_for_a_reply(made: Path) -> None:
+    backend = load(made / "nemotron-ov", batch_tokens=32)
+    flag = CancelFlag()
+    other = backend.generate(Request(prompt=prompt("Talk."), sampling=replace(WILD, max_tokens=300)))
+    assert isinstance(next(iter(other)), Piece)
+    flag.set()
+    assert say(backend, Request(prompt=long_prompt(300), sampling=WILD, cancel=flag)).reason == "cancelled"
+    other.close()  # type: ignore[attr-defined]
+    backend.close()
+    with pytest.raises(BackendError) as caught:
+        say(backend, Request(prompt=prompt("Hm?"), sampling=GREEDY))
+    assert caught.value.code == "backend_closed"
+
+
+def test_a_call_that_is_opened_is_legal(made: Path) -> None:
+    """A byte opens the call here, so that a model of random weights does open some."""
+    import json
+
+    backend = load(made / "nemotron-ov")
+    schema = {
+        "type": "object",
+        "properties": {
+            "count": {"type": "integer", "minimum": 2, "maximum": 9},
+            "target": {"enum": ["iron gate", "postern"]},
+        },
+        "required": ["count", "target"],
+        "additionalProperties": False,
+    }
+    constraint = Constraint(opening="e", closing="!", tools=(("open_gate", schema),))
+    calls: list[str] = []
+    for seed in range(12):
+        request = Request(
+            prompt=prompt("Open it!"),
+            sampling=replace(WILD, seed=seed, max_tokens=200),
+            constraint=constraint,
+            stop=("!",),
+        )
+        said = say(backend, request)
+        _, opened, body = said.text.partition("e")
+        if opened and said.reason == "stop":
+            calls.append(body)
+    backend.close()
+    assert calls
+    for body in calls:
+        call = json.loads(body)
+        assert call["name"] == "open_gate"
+        assert 2 <= call["arguments"]["count"] <= 9
+        assert call["arguments"]["target"] in ("iron gate", "postern")
+
+
+# What is wrong with a folder or an option.
+
+
+@pytest.mark.parametrize(
+    "name", ["openvino_model.bin", "openvino_tokenizer.xml", "tokenizer.json", "config.json"]
+)
+def test_a_missing_file_is_named(made: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(made / "nemotron-ov", folder)
+    source = replace(registry.resolve(str(folder)), options=FULL)
+    (folder / name).unlink()
+    with pytest.raises(ModelError) as caught:
+        registry.load(source)
+    assert (caught.value.code, name in caught.value.message) == ("model_not_found", True)
+
+
+def test_a_broken_model_is_said_to_be_broken(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(made / "nemotron-ov", folder)
+    (folder / "openvino_model.xml").write_text("<net")
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    assert caught.value.code == "model_broken"
+    load(made / "nemotron-ov").close()
+
+
+def test_a_tokenizer_of_another_model_is_refused(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(made / "gemma-ov", folder)
+    shutil.copy(made / "nemotron" / "tokenizer.json", folder / "tokenizer.json")
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    assert caught.value.code == "tokenizer_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"device": "gpu.7"}, "device_absent"),
+        ({"device": "npu"}, "device_unsupported"),
+        ({"precision": "f8"}, "option_invalid"),
+        ({"cache_bytes": 1000}, "option_invalid"),
+        ({"speed": 2}, "option_unknown"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(made: Path, options: dict[str, Any], code: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(made / "nemotron-ov", **options)
+    assert caught.value.code == code
+
+
+def test_auto_falls_back_to_the_processor_and_says_so(
+    made: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from npcsdk.backends import openvino_genai
+
+    class Core:
+        available_devices = ("CPU",)
+
+    monkeypatch.setattr(openvino_genai.openvino, "Core", Core)
+    with caplog.at_level(logging.WARNING):
+        load(made / "nemotron-ov", device="auto").close()
+    assert "no GPU" in caplog.text
