@@ -79,7 +79,8 @@ class _WorldBase(Generic[NpcT]):
         Args:
             folder: personas, lore and action definitions; None for the characters that ship with the SDK.
             model: the model's name or path; None for the embedded model.
-            memory: the folder in which the characters' memory is kept; None keeps nothing on disk.
+            memory: the folder in which the characters' memory is kept, or ``http://host:port`` of a Chroma server
+                for its vectors; None keeps nothing on disk.
             actions: the game's functions that characters may call, definitions that it answers itself, or
                 handlers by name for actions that the world defines.
             inline: run in this process instead of a child: for tests and notebooks.
@@ -96,7 +97,7 @@ class _WorldBase(Generic[NpcT]):
         config = {
             "folder": _path(folder),
             "model": model,
-            "memory": _path(memory),
+            "memory": memory if isinstance(memory, str) and "://" in memory else _path(memory),
             "options": dict(options or {}),
             "opener": opener,
         }

@@ -307,7 +307,7 @@ def serve(
     config = {
         "folder": None if folder is None else str(Path(folder).absolute()),
         "model": model,
-        "memory": None if memory is None else str(Path(memory).absolute()),
+        "memory": memory if memory is None or "://" in str(memory) else str(Path(memory).absolute()),
         "options": dict(options or {}),
     }
     server = Server(

@@ -48,7 +48,7 @@ def load_world(service: Service, config: Mapping[str, Any]) -> WorldLike | None:
         world = opener(
             Path(folder) if folder is not None else None,
             model=config.get("model"),
-            memory=Path(memory) if memory is not None else None,
+            memory=memory,
             options=config.get("options") or {},
         )
     except Exception as error:

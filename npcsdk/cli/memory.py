@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from npcsdk.cli.options import WorldOption
+from npcsdk.cli.options import JournalOption, MemoryOption, WorldOption
 from npcsdk.cli.output import errors, reports_errors
 from npcsdk.errors import MemoryStoreError, WorldError
 
@@ -27,9 +27,8 @@ def memory(
     npc: Annotated[
         str | None, typer.Argument(metavar="[NPC]", help="The character's id. Left out: everybody.")
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--memory", metavar="DIR", help="The folder in which memory is kept.")
-    ] = None,
+    where: MemoryOption = None,
+    journal: JournalOption = None,
     player: Annotated[
         str | None, typer.Option("--player", metavar="P", help="Only what concerns this player.")
     ] = None,
@@ -51,29 +50,30 @@ def memory(
 ) -> None:
     """Show what characters remember. One process owns a memory folder: stop the game first."""
     # here: the other commands start faster without
-    from npcsdk.memory.recall import Knowledge, Memory
+    from npcsdk.dialogue.world import open_memory
+    from npcsdk.memory.places import place_of
     from npcsdk.persona.loader import load_world
     from npcsdk.persona.starter import shipped_world
 
-    if folder is None or not folder.is_dir():
-        raise MemoryStoreError(
-            f"There is no memory folder {folder}." if folder else "Which memory?",
-            hint="Name the folder that the game uses: --memory DIR.",
-            code="memory_missing",
-        )
     if query is not None and npc is None:
         raise WorldError(
             "Who recalls it?", hint="Name a character: npcsdk memory NPC --query TEXT.", code="npc_unknown"
         )
     definition = load_world(world or shipped_world())
+    folder = place_of(where, journal=journal, world=definition.folder).folder
+    if folder is None or not folder.is_dir():
+        raise MemoryStoreError(
+            f"There is no memory folder {folder}." if folder else "Which memory?",
+            hint="Name the folder that the game uses: --memory DIR, or its server and --journal DIR.",
+            code="memory_missing",
+        )
     if npc is not None and npc not in definition.personas:
         raise WorldError(
             f"There is no character {npc!r} in {definition.name}.",
             hint=f"It has: {', '.join(sorted(definition.personas))}.",
             code="npc_unknown",
         )
-    knowledge = Knowledge(definition.groups, definition.hearsay)
-    with Memory.open(folder, definition.lore, knowledge=knowledge) as opened:
+    with open_memory(definition, where, journal=journal) as opened:
         if import_from is not None:
             count = opened.take_in(_read(import_from))
             errors.print(f"[green]{count} records taken in.[/]")

@@ -9,7 +9,15 @@ import typer
 
 from npcsdk.actions.formats import KNOWN
 
-__all__ = ["MemoryOption", "ModelOption", "SeedOption", "ToolFormatOption", "WorldOption", "world_options"]
+__all__ = [
+    "JournalOption",
+    "MemoryOption",
+    "ModelOption",
+    "SeedOption",
+    "ToolFormatOption",
+    "WorldOption",
+    "world_options",
+]
 
 WorldOption: TypeAlias = Annotated[
     Path | None,
@@ -25,8 +33,21 @@ ModelOption: TypeAlias = Annotated[
     ),
 ]
 MemoryOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="DIR|URL",
+        help="Keep memory in this folder, or its vectors on a Chroma server (http://host:port). Left out: for this "
+        "run only.",
+    ),
+]
+JournalOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--memory", metavar="DIR", help="Keep memory in this folder. Left out: for this run only."),
+    typer.Option(
+        "--journal",
+        metavar="DIR",
+        help="With a Chroma server: the journal's folder. Left out: one of this world's in your data folder.",
+    ),
 ]
 ToolFormatOption: TypeAlias = Annotated[
     str | None,
@@ -42,6 +63,10 @@ SeedOption: TypeAlias = Annotated[
 ]
 
 
-def world_options(tool_format: str | None) -> dict[str, Any]:
+def world_options(tool_format: str | None, journal: Path | None) -> dict[str, Any]:
     """What was given of a world's options."""
-    return {} if tool_format is None else {"tool_format": tool_format}
+    given = {
+        "tool_format": tool_format,
+        "journal": None if journal is None else str(journal.absolute()),
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -17,6 +17,7 @@ from rich.markup import escape
 from npcsdk.bridge.client import Npc, Turn, World
 from npcsdk.cli.games import STAND_IN, with_state
 from npcsdk.cli.options import (
+    JournalOption,
     MemoryOption,
     ModelOption,
     SeedOption,
@@ -49,13 +50,14 @@ def play(
     model: ModelOption = None,
     tool_format: ToolFormatOption = None,
     memory: MemoryOption = None,
+    journal: JournalOption = None,
 ) -> None:
     """Talk to a character. Input that is not a terminal is read line by line, and plain text comes out."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console(highlight=False, soft_wrap=True)
     waiting = console.status("[dim]waking the characters …[/]") if terminal else contextlib.nullcontext()
     with waiting:
-        opened = World(world, model=model, memory=memory, options=world_options(tool_format))
+        opened = World(world, model=model, memory=memory, options=world_options(tool_format, journal))
     with opened:
         session = _Session(opened, console, terminal=terminal, seed=seed, explain=explain)
         session.talk_to(npc or next(iter(opened.npcs)))

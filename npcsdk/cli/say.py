@@ -10,6 +10,7 @@ import typer
 from npcsdk.bridge.client import World
 from npcsdk.cli.games import STAND_IN, with_state
 from npcsdk.cli.options import (
+    JournalOption,
     MemoryOption,
     ModelOption,
     SeedOption,
@@ -45,11 +46,14 @@ def say(
     model: ModelOption = None,
     tool_format: ToolFormatOption = None,
     memory: MemoryOption = None,
+    journal: JournalOption = None,
 ) -> None:
     """Say one line to a character and print the answer. Actions are answered with `done`."""
     printer = EventPrinter(terminal=sys.stdout.isatty())
     failed = False
-    with World(world, model=model, memory=memory, options=world_options(tool_format), inline=True) as opened:
+    with World(
+        world, model=model, memory=memory, options=world_options(tool_format, journal), inline=True
+    ) as opened:
         turn = opened[npc].say(text, state=with_state({}, state or ()), seed=seed)
         for event in turn:
             if isinstance(event, Action) and event.returns == "result":

@@ -11,7 +11,14 @@ from rich.markup import escape
 from npcsdk.bridge.server import Status
 from npcsdk.bridge.server import serve as run
 from npcsdk.cli.logs import log_json, log_text, write_json
-from npcsdk.cli.options import MemoryOption, ModelOption, ToolFormatOption, WorldOption, world_options
+from npcsdk.cli.options import (
+    JournalOption,
+    MemoryOption,
+    ModelOption,
+    ToolFormatOption,
+    WorldOption,
+    world_options,
+)
 from npcsdk.cli.output import errors, reports_errors
 from npcsdk.cli.settings import Settings, read_settings
 from npcsdk.wire.version import DEFAULT_ADDRESS
@@ -41,6 +48,7 @@ def serve(
     model: ModelOption = None,
     tool_format: ToolFormatOption = None,
     memory: MemoryOption = None,
+    journal: JournalOption = None,
 ) -> None:
     """Serve a world to game engines over ZeroMQ, until Ctrl-C or SIGTERM."""
     settings = read_settings(config) if config is not None else Settings()
@@ -51,7 +59,7 @@ def serve(
         model=model or settings.model,
         memory=memory or settings.memory,
         address=address or settings.address,
-        options={**settings.options, **world_options(tool_format)},
+        options={**settings.options, **world_options(tool_format, journal or settings.journal)},
         limits=settings.bounds(),
         access=settings.access(),
         metrics=metrics or settings.metrics,

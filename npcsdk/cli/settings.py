@@ -12,6 +12,7 @@ from npcsdk.bridge.frontend import Limits
 from npcsdk.bridge.keys import read_keys
 from npcsdk.bridge.zap import check_key
 from npcsdk.errors import BridgeError
+from npcsdk.memory.places import is_server
 from npcsdk.persona.source import decode
 from npcsdk.persona.yaml_source import read_yaml
 from npcsdk.wire.version import DEFAULT_ADDRESS
@@ -49,7 +50,8 @@ class Settings(_Strict):
     address: str = DEFAULT_ADDRESS
     world: Path | None = None
     model: str | None = None
-    memory: Path | None = None
+    memory: str | None = Field(default=None, description="a folder, or http://host:port of a Chroma server")
+    journal: Path | None = Field(default=None, description="with a Chroma server: the journal's folder")
     options: dict[str, Any] = Field(default_factory=dict)
     keys: Path | None = Field(default=None, description="the server's key file; clients then need keys, too")
     clients: dict[str, ClientEntry] = Field(default_factory=dict)
@@ -109,7 +111,11 @@ def read_settings(path: Path) -> Settings:
 
 
 def _resolved(settings: Settings, folder: Path) -> Settings:
-    given = {name: getattr(settings, name) for name in ("world", "memory", "keys")}
+    given = {name: getattr(settings, name) for name in ("world", "memory", "journal", "keys")}
     return settings.model_copy(
-        update={name: folder / value for name, value in given.items() if value is not None}
+        update={
+            name: str(folder / value) if name == "memory" else folder / value
+            for name, value in given.items()
+            if value is not None and not is_server(value)
+        }
     )

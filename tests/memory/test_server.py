@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -17,54 +11,16 @@ from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.embed import HashingEmbedder
 from npcsdk.memory.recall import Memory
 from npcsdk.memory.registry import make_index
+from tests.memory.chroma_server import Chroma
 from tests.memory.helpers import event, texts
 
 Open = Callable[..., Memory]
 
 
-class Chroma:
-    """`chroma run` in a process of its own, on a port that stays its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = shutil.which("chroma", path=str(Path(sys.executable).parent)) or "chroma"
-        self._process = subprocess.Popen(
-            [command, "run", "--path", str(self._folder), "--port", str(self.port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        ends = monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/api/v2/heartbeat", timeout=5).close()
-                return
-            except OSError:
-                assert monotonic() < ends, "chroma run did not begin to serve"
-                sleep(0.05)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-
 @pytest.fixture(scope="module")
 def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chroma]:
-    chroma = Chroma(tmp_path_factory.mktemp("chroma"))
-    yield chroma
-    chroma.stop()
+    with Chroma(tmp_path_factory.mktemp("chroma")) as chroma:
+        yield chroma
 
 
 def test_game_servers_share_it_and_keep_apart(chroma: Chroma, tmp_path: Path, open_memory: Open) -> None:
