@@ -172,10 +172,13 @@ class _Runtime:
         return 0 <= first <= needed and last >= length - 1
 
     def save(self, sequence: int) -> bytes:
-        size = llama.llama_state_seq_get_size(self._context, sequence)
-        buffer = (ctypes.c_uint8 * size)()
-        written = llama.llama_state_seq_get_data(self._context, buffer, size, sequence)
-        return bytes(buffer) if written == size else b""
+        try:
+            size = llama.llama_state_seq_get_size(self._context, sequence)
+            buffer = (ctypes.c_uint8 * size)()
+            written = llama.llama_state_seq_get_data(self._context, buffer, size, sequence)
+            return bytes(buffer) if written == size else b""
+        except MemoryError:
+            return b""
 
     def load(self, sequence: int, data: bytes) -> bool:
         buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)

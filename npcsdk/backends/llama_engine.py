@@ -179,15 +179,17 @@ class _Engine:
         self._changed = threading.Condition()
         self._jobs: dict[int, _Job] = {}
         self._states: dict[int, bytes] = {}
-        self._closed: BackendError | None = None
+        self._closed = False
+        self._broken = ""
+        """What stopped the engine, when that was not its owner."""
         self._thread = threading.Thread(target=self._run, name=f"npcsdk-{runtime.name}", daemon=True)
         self._thread.start()
 
     # Any thread.
 
     def check_open(self) -> None:
-        if self._closed is not None:
-            raise self._closed
+        if self._closed:
+            raise self._error()
 
     def submit(self, job: _Job) -> None:
         with self._changed:
@@ -212,7 +214,7 @@ class _Engine:
 
     def stop(self) -> None:
         with self._changed:
-            self._closed = self._closed or _closed()
+            self._closed = True
             self._changed.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -233,19 +235,15 @@ class _Engine:
                     self._carry_out(plan)
         except Exception as error:  # A mistake of ours: nobody may wait for ever because of it.
             logger.exception("the engine of %s stopped", self._name)
-            self._closed = BackendError(
-                f"The engine of {self._name} stopped: {error!r}",
-                code="runtime_failed",
-                hint="Load the model again, and report this.",
-            )
+            self._broken = repr(error)
         finally:
             with self._changed:
-                self._closed = self._closed or _closed()
+                self._closed = True
                 jobs = list(self._jobs.values())
                 self._jobs.clear()
                 self._states.clear()
             for job in jobs:
-                job.out.put(self._closed)
+                job.out.put(self._error())
             self._runtime.close()
 
     def _drop_cancelled(self) -> None:
@@ -253,14 +251,13 @@ class _Engine:
             self._end(job)
 
     def _carry_out(self, plan: Plan) -> None:
-        entries = plan.entries
-        failed = {self._move(move) for move in plan.moves} - {None}
+        failed = {sequence for move in plan.moves if (sequence := self._move(move)) is not None}
         if failed:
             with self._changed:
-                for entry in entries:
-                    if entry.sequence in failed:
-                        self._scheduler.restart(entry.request)
-            entries = tuple(entry for entry in entries if entry.sequence not in failed)
+                for sequence in failed:
+                    self._scheduler.restart(sequence)
+            plan = Plan((), tuple(entry for entry in plan.entries if entry.sequence not in failed))
+        entries = plan.entries
         if not entries:
             return
         started = time.perf_counter()
@@ -356,6 +353,12 @@ class _Engine:
             for entry in entries:
                 self._break(self._jobs[entry.request], error)
 
-
-def _closed() -> BackendError:
-    return BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
+    def _error(self) -> BackendError:
+        """Why there is no engine any more."""
+        if not self._broken:
+            return BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
+        return BackendError(
+            f"The engine of {self._name} stopped: {self._broken}",
+            code="runtime_failed",
+            hint="Load the model again, and report this.",
+        )

@@ -199,13 +199,16 @@ class Scheduler:
             self._unwanted.add(slot)
         self.end(number)
 
-    def restart(self, number: int) -> None:
-        """A move for this request failed: it starts again from nothing."""
-        request = self._requests[number]
-        slot, request.slot = request.slot, None
-        request.alone, request.token, request.cached = True, None, 0
-        if slot is not None:
-            self._drop(slot)
+    def restart(self, sequence: int) -> int | None:
+        """A move failed and this sequence is empty: its request, if it has one, starts again from nothing, and nothing
+        is to be computed for it in this step."""
+        for request in self._requests.values():
+            slot = request.slot
+            if slot is not None and slot.sequence == sequence:
+                request.slot, request.alone, request.token, request.cached = None, True, None, 0
+                self._drop(slot)
+                return request.number
+        return None
 
     def release(self, session: str) -> None:
         """Forget a session; what runs in it ends undisturbed, and is forgotten then."""

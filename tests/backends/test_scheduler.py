@@ -81,9 +81,8 @@ class Machine:
             assert self.cells() <= self.scheduler.cells
             assert sum(map(len, self.kept.values())) <= self.room
         entries = [entry for entry in plan.entries if entry.sequence not in failed]
-        for entry in plan.entries:
-            if entry.sequence in failed:
-                self.scheduler.restart(entry.request)
+        for sequence in failed:
+            self.scheduler.restart(sequence)
         ran = {entry.request for entry in entries}
         for number, talk in self.talks.items():
             talk.steps += 1
@@ -385,6 +384,20 @@ def test_when_the_one_that_others_wait_for_is_cancelled_they_go_on_from_there() 
     it.end(first)
     it.run()
     assert it.computed == 600 + 2 * (40 + 3)
+
+
+def test_a_copy_that_fails_before_its_request_gets_a_piece_is_noticed() -> None:
+    it = machine(4000)
+    it.ask(text(100), 1, "a")
+    it.run()
+    it.unable = {Copy}
+    first, second = it.ask(text(100) + text(400, 1), 3, "b"), it.ask(text(100) + text(900, 2), 3, "c")
+    plan = it.step()
+    assert len([move for move in plan.moves if isinstance(move, Copy)]) == 2
+    assert len(plan.entries) == 1
+    it.run()
+    for number in (first, second):
+        assert it.over[number].said == reply(it.over[number].prompt, 3)
 
 
 def test_a_few_tokens_are_not_waited_for() -> None:
