@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from npcsdk.models.catalog import CATALOG, EMBEDDED, CatalogEntry, Size
 from npcsdk.models.rules import AS_SHIPPED, RULES, Rule
@@ -210,8 +211,12 @@ def _apply(rule: Rule, machine: Machine, subject: Subject, characters: int) -> A
             why.append("its publisher wants the terms accepted first; `models pull` says how")
         steps.append(f"npcsdk models pull {name}")
     if convert:
-        steps.append(f"npcsdk models convert {_quoted(name)} --to {convert}")
-        name = f"{name.rstrip('/')}-{convert}"
+        bits = {"Q8_0": "int8"}.get(rule.precision, rule.precision)
+        out = f"./{PurePath(name).name}-{convert}-{bits}"
+        steps.append(
+            f"npcsdk models convert {_quoted(name)} {_quoted(out)} --to {convert} --precision {bits}"
+        )
+        name = out
         why.append(f"nobody publishes it in this form; `models convert` makes it from {form.model}")
     ready = not steps and not against
     steps.append("npcsdk play" if name == EMBEDDED else f"npcsdk play --model {_quoted(name)}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,8 +141,9 @@ def test_what_nobody_publishes_is_converted() -> None:
     many = best(replace(DESKTOP, features=AVX512), "nemotron-mini-4b", characters=8)
     assert many.steps[:2] == (
         "npcsdk models pull nemotron-mini-4b-hf",
-        "npcsdk models convert nemotron-mini-4b-hf --to openvino",
+        "npcsdk models convert nemotron-mini-4b-hf ./nemotron-mini-4b-hf-openvino-int8 --to openvino --precision int8",
     )
+    assert many.steps[2] == "npcsdk play --model ./nemotron-mini-4b-hf-openvino-int8"
     assert any("convert" in reason for reason in many.why)
 
 
@@ -295,3 +299,14 @@ def test_this_machine_is_described() -> None:
     assert machine.memory > GIB // 4
     assert machine.system
     assert machine.runtimes == {"onnx_genai": "1"}
+
+
+def test_what_rules_say_to_install_exists() -> None:
+    root = Path(__file__).resolve().parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    for rule in RULES:
+        named = re.findall(r"npcsdk\[(\w+)\]", rule.install)
+        assert named or "onnxruntime-genai" in rule.install
+        assert set(named) <= set(extras), rule.install
