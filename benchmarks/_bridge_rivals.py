@@ -165,7 +165,10 @@ async def main():
     print(listener.sockets[0].getsockname()[1], flush=True)
     maker_of.append(await maker.get())
     app = Starlette(routes=[Route("/sse", sse), WebSocketRoute("/ws", ws)])
-    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, ws_per_message_deflate=False)
+    config = uvicorn.Config(
+        app, port=0, log_level="error", access_log=False, ws_per_message_deflate=False, ws_ping_interval=None,
+        timeout_keep_alive=3600,
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -223,7 +226,7 @@ def web(tokens: int) -> Iterator[tuple[Measure, Measure]]:
                 answer.read()
                 return times
 
-            with connect(f"ws://127.0.0.1:{port}/ws", compression=None) as socket:
+            with connect(f"ws://127.0.0.1:{port}/ws", compression=None, ping_interval=None) as socket:
 
                 def ws() -> list[float]:
                     socket.send(str(tokens))

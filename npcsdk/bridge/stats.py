@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from npcsdk.events import Action, End, Event, Failed, Refused
+from npcsdk.events import Action, End, Event, Failed, Refused, Text
 
 __all__ = ["BUCKETS_MS", "Histogram", "Stats"]
 
@@ -50,6 +50,8 @@ class Stats:
 
     def told(self, event: Event) -> None:
         """An event of a turn."""
+        if isinstance(event, Text):
+            return  # most are
         if isinstance(event, Action):
             self._count(self._actions, "repaired" if event.repaired else "made")
         elif isinstance(event, Refused):
