@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a training checkpoint to what runtimes load: a transformers folder and ONNX INT4 for onnxruntime-genai."""
+"""From a training checkpoint to what runtimes load: a transformers folder, and by npcsdk's converters ONNX, GGUF and
+OpenVINO IR."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -38,27 +37,23 @@ def read_hf(folder: Path) -> Nemotron:
     return model
 
 
-def write_onnx(hf: Path, out: Path, precision: str = "int4", **options: str) -> None:
-    """Run onnxruntime-genai's builder, offline, on the folder of `write_hf`.
+def write(hf: Path, out: Path, target: str, precision: str = "") -> Path:
+    """Convert the folder of `write_hf`, offline: target onnx, gguf or openvino; "" is the target's usual precision."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # npcsdk of this checkout
+    from npcsdk.errors import NpcError
+    from npcsdk.models.convert import convert
 
-    The tokenizer is trained for this model, so its files are copied as they are: the builder would rewrite them through
-    transformers.
-    """
-    with tempfile.TemporaryDirectory() as tmp:
-        built = Path(tmp) / "built"
-        # Scores of the last position alone: a runtime needs no others, and a prefill is a tenth faster.
-        extra = ["hf_token=false", "prune_lm_head=true", *(f"{k}={v}" for k, v in options.items())]
-        command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(hf), "-o", str(built)]
-        command += ["-p", precision, "-e", "cpu", "-c", str(Path(tmp) / "cache"), "--extra_options", *extra]
-        env = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"the ONNX builder failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-        out.mkdir(parents=True, exist_ok=True)
-        for name in ("model.onnx", "model.onnx.data", "genai_config.json"):
-            shutil.copy(built / name, out / name)
-        for name in TOKENIZER_FILES:
-            shutil.copy(hf / name, out / name)
+    try:
+        return convert(str(hf), target, out, precision=precision)
+    except NpcError as error:
+        raise SystemExit(f"{target}: {error}") from error
+
+
+def write_onnx(hf: Path, out: Path, precision: str = "int4") -> None:
+    """Convert to ONNX in place of what is at ``out``."""
+    if out.is_dir():
+        shutil.rmtree(out)
+    write(hf, out, "onnx", precision)
 
 
 def main() -> None:
@@ -67,14 +62,16 @@ def main() -> None:
         "source", type=Path, help="a folder with config.json, model.safetensors and the tokenizer"
     )
     ap.add_argument("out", type=Path)
-    ap.add_argument("--format", choices=["onnx", "hf"], default="onnx")
-    ap.add_argument("--precision", default="int4", help="of the ONNX model: int4, int8 or fp32")
+    ap.add_argument("--format", choices=["onnx", "gguf", "openvino", "hf"], default="onnx")
+    ap.add_argument(
+        "--precision", default="", help="int4 (default for onnx), int8 (for the others), fp16 or fp32"
+    )
     a = ap.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
         full = a.out if a.format == "hf" else Path(tmp) / "hf"
         write_hf(read_hf(a.source), a.source, full)
-        if a.format == "onnx":
-            write_onnx(full, a.out, a.precision)
+        if a.format != "hf":
+            print(write(full, a.out, a.format, a.precision))
 
 
 if __name__ == "__main__":

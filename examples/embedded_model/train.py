@@ -13,6 +13,7 @@ import json
 import multiprocessing as mp
 import os
 import random
+import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -338,8 +339,17 @@ def main() -> None:
     facts = {"tokens": seen.value, "steps": step, "minutes": spent / 60, "report": report}
     (out / "report.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not a.no_export:
-        export.write_onnx(out / "hf", out / "onnx")
-        say(f"wrote {out / 'onnx'}")
+        for target, place in (("onnx", "onnx"), ("gguf", "model.gguf"), ("openvino", "openvino")):
+            old = out / place  # of a run that was resumed
+            if old.is_dir():
+                shutil.rmtree(old)
+            old.unlink(missing_ok=True)
+            try:
+                say(f"wrote {export.write(out / 'hf', out / place, target)}")
+            except (
+                SystemExit
+            ) as error:  # a converter is not installed: the other formats are made all the same
+                say(str(error))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def test_a_cancel_does_not_wait_for_a_reply(made: Path) -> None:
     other = backend.generate(Request(prompt=prompt("Talk."), sampling=replace(WILD, max_tokens=300)))
     assert isinstance(next(iter(other)), Piece)
     flag.set()
-    assert say(backend, Request(prompt=long_prompt(300), sampling=WILD, cancel=flag)).reason == "cancelled"
+    assert say(backend, Request(prompt=long_prompt(150), sampling=WILD, cancel=flag)).reason == "cancelled"
     other.close()  # type: ignore[attr-defined]
     backend.close()
     with pytest.raises(BackendError) as caught:
