@@ -24,8 +24,12 @@ from npcsdk.memory.recall import Experience, Fact, Memory
 __all__ = ["Outcome", "soak"]
 
 _NPCS = ("mira", "bram", "wren")
-_LATEST = 1.5  # seconds after its start, or after its first words, at which the writer is killed
-_STARTING = 120.0
+_EARLY = 0.3  # of the kills come after a moment of this many seconds at most, whatever the writer does then
+_MOMENT = 1.5
+_MOST = 60  # the others come while it writes: after as many writes at most, and a little later
+_LATER = 0.03
+_STARTING = 900.0  # seconds for a start and for the index to agree: slow is not wrong
+_NEVER = -1
 
 
 @dataclass(slots=True)
@@ -58,7 +62,7 @@ def soak(
         writer = context.Process(target=_write, args=(folder, telling, number, chance.random()), daemon=True)
         writer.start()
         telling.close()
-        acknowledged, opened = _listen(hearing, chance)
+        acknowledged, opened, ended = _listen(hearing, chance)
         writer.kill()
         acknowledged += _rest(hearing)
         writer.join()
@@ -68,30 +72,33 @@ def soak(
         sizes.update(acknowledged)
         outcome.acknowledged = len(sizes)
         found = _examine(folder, sizes, outcome)
+        if ended:
+            found.append("the writer ended by itself")
         outcome.wrong += [f"kill {number}: {what}" for what in found]
         report(f"{number + 1}/{kills}: {len(sizes)} acknowledged, {len(outcome.wrong)} wrong {found[:3]}")
     return outcome
 
 
-def _listen(hearing: Connection, chance: random.Random) -> tuple[list[tuple[str, int]], bool]:
-    """What is acknowledged until a random moment; and whether the writer had begun by then."""
-    after_opening = chance.random() < 0.7
-    wait = chance.uniform(0.0, _LATEST)
+def _listen(hearing: Connection, chance: random.Random) -> tuple[list[tuple[str, int]], bool, bool]:
+    """What is acknowledged until a random moment; whether the writer had begun by then, and had ended by itself."""
+    early = chance.random() < _EARLY
+    writes = _NEVER if early else chance.randint(0, _MOST)
+    later = chance.uniform(0.0, _LATER)
     heard: list[tuple[str, int]] = []
     opened = False
-    deadline = time.monotonic() + (_STARTING if after_opening else wait)
+    deadline = time.monotonic() + (chance.uniform(0.0, _MOMENT) if early else _STARTING)
     while hearing.poll(max(deadline - time.monotonic(), 0.0)):
         try:
             write, size = hearing.recv()
         except EOFError:
-            break
-        if not opened:
-            opened = True
-            if after_opening:
-                deadline = time.monotonic() + wait
+            return heard, opened, True
+        opened = True
         if size:
             heard.append((write, size))
-    return heard, opened
+        if len(heard) == writes:
+            deadline = time.monotonic() + later
+            writes = _NEVER
+    return heard, opened, False
 
 
 def _rest(hearing: Connection) -> list[tuple[str, int]]:

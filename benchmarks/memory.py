@@ -99,6 +99,12 @@ class _Stores:
         question = ""
         turn = itertools.cycle(range(min(ASKED, self.crowd_size.npcs)))
         cold = [self._ask(crowd, npc_name(next(turn)), self.scribe.question()) for _ in range(ASKED)]
+        for memory, people in ((few, 1), (many, 1), (crowd, len(cold))):
+            # The first question to a collection reads it from disk, which takes longer than a turn waits for.
+            near_by = memory._follower.index
+            assert near_by is not None
+            for number in range(min(people, self.crowd_size.npcs)):
+                near_by.query(npc_name(number), embedder.embed(["a silver bell"])[0], 5)
         words = sqlite3.connect(":memory:")
         words.execute("CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = 'porter unicode61')")
         words.executemany("INSERT INTO texts VALUES (?)", [(record.text,) for record in few.records()])
