@@ -145,7 +145,7 @@ class Replies:
             min(request.sampling.max_tokens, self._window - len(prompt)),
             sampler=Sampler(request.sampling),
             stream=TextStream(request.stop),
-            guide=self._guidance.start(constraint, ends) if constraint is not None else None,
+            guide=self._guidance.start(constraint, ends, later=True) if constraint is not None else None,
             ends=ends,
             banned=self._banned(request, ends),
             encoding=self._encoding,
@@ -175,7 +175,8 @@ class Replies:
         """Control tokens that this reply may not hold: all but its ends and its constraint's markers."""
         allowed = set(ends)
         if request.constraint is not None and request.constraint.tools:
-            for text in (request.constraint.opening, request.constraint.closing):
+            held = request.constraint
+            for text in (held.opening, held.closing, held.after_name):
                 number = self._encoding.token_id(text)
                 if number is not None:
                     allowed.add(number)

@@ -146,7 +146,7 @@ def test_a_backend_lets_the_markers_out_that_are_control_tokens(name: str) -> No
 
 
 def legal(text: str, constraint: Constraint) -> bool:
-    guide = GUIDANCE.start(constraint)
+    guide = GUIDANCE.start(constraint, later=True)  # as replies do
     for token in [*PLAIN.encode_text(text), END]:
         mask = guide.legal()
         if not (int(mask[token >> 5]) >> (token & 31)) & 1:
