@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _random_calls, shapes
+from benchmarks import _held_calls, _random_calls, shapes
 from benchmarks._lines import ACTIONS, PAIRS
 from benchmarks.harness import Row, Setting, Skipped, median
 from npcsdk.actions.constraint import make_offer
@@ -44,6 +44,9 @@ def run(setting: Setting) -> Iterator[Row]:
     encoding = TextEncoding.from_file(Path(source.path) / "tokenizer.json")
     yield from _choice(encoding)
     yield from _constraints(encoding, setting)
+    yield from _held_calls.held_out(source, setting)
+    large = shapes.build(shapes.M100, Path(source.path), setting.cache)
+    yield from _held_calls.costs(large, "100M", _many, setting)
     yield from _random_weights(shapes.build(TINY, Path(source.path), setting.cache), setting)
 
 
