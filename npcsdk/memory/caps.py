@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -100,12 +101,17 @@ class Caps:
                     self._changed.notify_all()
 
     def _look(self, npc: str) -> None:
+        # What is written from now on is added to what is counted, even if it is counted too: that may cause a look
+        # too many, never one too few.
+        with self._changed:
+            since = self._counts[npc] = _Count(0, sys.maxsize)
         held = self._count(npc)
         if held > self._cap:
             held -= self._trim(npc, self._cap - self._slack + 1)
         with self._changed:
-            # What is written meanwhile is counted the next time.
-            self._counts[npc] = _Count(held, max(self._cap + 1, held + self._slack))
+            count = self._counts[npc] = _Count(held + since.held, max(self._cap + 1, held + self._slack))
+            if count.held >= count.next_look:
+                self._due[npc] = None
 
     @property
     def _slack(self) -> int:

@@ -192,6 +192,24 @@ def test_more_pinned_than_the_cap_stay_and_are_not_looked_at_with_every_write(op
     assert len(memory.records("mira")) < 36
 
 
+def test_what_is_written_while_a_memory_is_trimmed_counts(open_memory: Open) -> None:
+    memory = open_memory(None, cap=10)
+    assert memory._caps is not None
+    count = memory._journal.count
+    late = iter([True])
+
+    def slow(npc: str) -> int:
+        held = count(npc)
+        if next(late, False):  # between the counting and the trimming
+            memory.remember(*(event(f"Late cart {number} rolled by.") for number in range(10)))
+        return held
+
+    memory._caps._count = slow
+    memory.remember(*(event(f"Cart {number} rolled by.") for number in range(8)))
+    assert memory.capped(30)
+    assert len(memory.records("mira")) <= 10
+
+
 def test_a_cap_that_cannot_be_kept_now_is_kept_later(
     open_memory: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
