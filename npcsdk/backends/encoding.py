@@ -177,6 +177,22 @@ class TextEncoding(Encoding):
                 hint="Copy the model's folder again.",
             ) from error
 
+    @classmethod
+    def from_text(cls, text: str, where: Path, *, vocabulary: int | None = None) -> TextEncoding:
+        """Read what a ``tokenizer.json`` holds, kept in the file ``where``.
+
+        Raises:
+            ModelError: it is broken or of an unknown kind (``model_broken``).
+        """
+        try:
+            return cls(Tokenizer.from_str(text), vocabulary=vocabulary)
+        except Exception as error:  # `tokenizers` raises plain Exception.
+            raise ModelError(
+                f"The tokenizer in {where} cannot be read: {error}.",
+                code="model_broken",
+                hint="Convert or download the file again.",
+            ) from error
+
     def json(self) -> str:
         return self._tokenizer.to_str()
 

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npcsdk.backends.base import Backend, ModelSource
-from npcsdk.backends.encoding import VocabularyEncoding
+from npcsdk.backends.encoding import Encoding, TextEncoding, VocabularyEncoding
 from npcsdk.backends.llama_engine import BatchingBackend
 from npcsdk.backends.plan import Entry
 from npcsdk.backends.sampler import Logits
@@ -212,6 +212,10 @@ def load(source: ModelSource) -> Backend:
     try:
         vocabulary = llama.llama_model_get_vocab(model)
         encoding, ends = _encoding(vocabulary, path)
+        # A tokenizer that splits texts in a way that llama.cpp does not have travels in the file as it is.
+        own = _text(model, "tokenizer.huggingface.json")
+        if own:
+            encoding = TextEncoding.from_text(own, path, vocabulary=encoding.vocabulary)
         shape = _shape(model, source, options)
         context = _context(model, shape, int(options.get("threads", os.cpu_count() or 1)), path)
         runtime = _Runtime(model, context, source.name, shape, ends)
@@ -321,6 +325,9 @@ def _number(model: Any, key: str) -> int:
 def _text(model: Any, key: str) -> str:
     buffer = ctypes.create_string_buffer(128)
     size = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    if size >= len(buffer):
+        buffer = ctypes.create_string_buffer(size + 1)
+        llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
 
 
@@ -347,7 +354,7 @@ def _context(model: Any, shape: Shape, threads: int, path: Path) -> Any:
     return context
 
 
-def _encoding(vocabulary: Any, path: Path) -> tuple[VocabularyEncoding, tuple[int, ...]]:
+def _encoding(vocabulary: Any, path: Path) -> tuple[Encoding, tuple[int, ...]]:
     """The file's own tokenizer, and the ids that end a reply."""
     tokens: list[bytes] = []
     markers: dict[int, str] = {}
