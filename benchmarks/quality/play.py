@@ -133,6 +133,15 @@ class _Given:
     def history(self, conversation: str) -> list[dict[str, Any]]:
         return []
 
+    def values(self, npc: str, interlocutor: str) -> dict[str, float]:
+        return {}
+
+    def summary(self, conversation: str) -> None:
+        return None
+
+    def append_summary(self, *_: Any, **__: Any) -> None:
+        return None
+
     def append_turn(self, *_: Any, **__: Any) -> None:
         return None
 
