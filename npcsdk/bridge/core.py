@@ -331,13 +331,15 @@ class Core:
 
     def _pass_on(self) -> None:
         """The pump is free: a thread that waits for it may have it."""
-        with contextlib.suppress(IndexError):
-            self._waiting.popleft().put(None)
+        if self._waiting:
+            with contextlib.suppress(IndexError):
+                self._waiting.popleft().put(None)
 
     def _leave(self) -> None:
         """Tell the core's thread that the pump may be lying idle."""
-        with contextlib.suppress(RuntimeError):  # it was told, and has not looked yet
-            self._left.release()
+        if self._left.locked():  # else it was told, and has not looked yet
+            with contextlib.suppress(RuntimeError):
+                self._left.release()
 
     def _send_now(self) -> bool:
         """Send what is to be sent in this thread; False when another has the pump."""

@@ -120,10 +120,13 @@ class SocketLink:
     def receive(self) -> list[bytes]:
         payloads: list[bytes] = []
         # A token is worth more than a round: asking whether there is more is cheaper than failing to read it.
-        while len(payloads) < _BATCH and int(self._socket.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
-            frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            if len(frames) == 1:
-                payloads.append(frames[0])
+        while len(payloads) < _BATCH and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN.value:
+            payload = self._socket.recv(zmq.NOBLOCK)
+            if not self._socket.getsockopt(zmq.RCVMORE):
+                payloads.append(payload)
+            else:  # a message is one frame; what has more is none of ours
+                while self._socket.getsockopt(zmq.RCVMORE):
+                    self._socket.recv(zmq.NOBLOCK)
         if not payloads:
             self._waker.clear()
         return payloads
