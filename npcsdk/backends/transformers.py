@@ -122,7 +122,7 @@ def load(source: ModelSource) -> Backend:
 
     Raises:
         ModelError: code ``model_not_found``, ``model_broken``, ``tokenizer_mismatch``, ``device_absent``,
-            ``out_of_memory``, ``option_unknown`` or ``option_invalid``.
+            ``out_of_memory``, ``compile_failed``, ``option_unknown`` or ``option_invalid``.
         MissingExtra: a package that an option asks for is not installed.
     """
     options = _options(source.options)
@@ -145,11 +145,7 @@ def load(source: ModelSource) -> Backend:
     ends = _ends(model, encoding, folder)
     longest = int(getattr(model.config.get_text_config(), "max_position_embeddings", source.context_length))
     window = min(longest, source.context_length, int(options.get("context_length", longest)))
-    compiled = options.get("compile")
-    forward = model
-    if compiled:
-        backend = compiled if isinstance(compiled, str) else "inductor"
-        forward = torch.compile(model, dynamic=True, backend=backend)
+    forward = _compiled(model, options["compile"]) if options.get("compile") else model
     runtime = _Runtime(model, forward, source, window, ends)
     budget = int(options.get("cache_bytes", max(_CACHE_BYTES, runtime.cache_bytes)))
     if budget < runtime.cache_bytes:
@@ -159,7 +155,7 @@ def load(source: ModelSource) -> Backend:
             code="option_invalid",
             hint="Raise the option cache_bytes, or lower context_length.",
         )
-    _try(runtime, folder)
+    _try(runtime, folder, compiled=forward is not model)
     return TokenBackend(runtime, encoding, budget=budget, piece_ms=float(options.get("piece_ms", 50.0)))
 
 
@@ -234,10 +230,18 @@ def _settings(options: Mapping[str, Any], device: str) -> dict[str, Any]:
     settings["dtype"] = names.get(str(options.get("dtype")), "auto")
     if options.get("attention") == "flash_attention_2":
         _package("flash_attn", "FlashAttention 2", "flash-attn")
+        _needs_gpu("FlashAttention 2", device)
+        if options.get("dtype") == "fp32":
+            raise ModelError(
+                "FlashAttention 2 computes in 16 bits, and the option dtype asks for 32.",
+                code="option_invalid",
+                hint="Set dtype to bf16 or fp16, or attention to sdpa.",
+            )
     quantization = options.get("quantization")
     if quantization:
         _package("bitsandbytes", f"quantization in {quantization}")
         _package("accelerate", f"quantization in {quantization}")
+        _needs_gpu(f"Quantization in {quantization}", device)
         four = quantization == "4bit"
         settings["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_4bit=four,
@@ -249,6 +253,27 @@ def _settings(options: Mapping[str, Any], device: str) -> dict[str, Any]:
     elif quantization:
         settings["device_map"] = {"": device}
     return settings
+
+
+def _compiled(model: Any, wanted: bool | str) -> Any:
+    backend = wanted if isinstance(wanted, str) else "inductor"
+    try:
+        return torch.compile(model, dynamic=True, backend=backend)
+    except Exception as error:
+        raise ModelError(
+            f"torch.compile has no backend {backend!r}: {first_line(error)}",
+            code="option_invalid",
+            hint=f"It has: {', '.join(map(str, torch.compiler.list_backends()))}; true means inductor.",
+        ) from error
+
+
+def _needs_gpu(what: str, device: str) -> None:
+    if device.partition(":")[0] not in ("cuda", "all"):
+        raise ModelError(
+            f"{what} needs an NVIDIA or AMD GPU, and the model is to run on {device!r}.",
+            code="device_absent",
+            hint="Leave that option out here; on a processor, dtype bf16 halves the memory.",
+        )
 
 
 def _package(module: str, purpose: str, package: str = "") -> None:
@@ -322,7 +347,7 @@ def _cache_bytes(model: Any, window: int) -> int:
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize * window)
 
 
-def _try(runtime: _Runtime, folder: Path) -> None:
+def _try(runtime: _Runtime, folder: Path, *, compiled: bool = False) -> None:
     """Compute one token: a model that loads may still not run."""
     problem = ""
     try:
@@ -331,6 +356,12 @@ def _try(runtime: _Runtime, folder: Path) -> None:
             problem = f"it computed logits of shape {logits.shape}, not {runtime.vocabulary} finite numbers"
     except Exception as error:
         runtime.close()
+        if compiled and not ran_out_of_memory(error):
+            raise ModelError(
+                f"The model in {folder} cannot be compiled: {first_line(error)}",
+                code="compile_failed",
+                hint="Leave the option compile out; torch.compile needs a C++ compiler, and on a GPU Triton.",
+            ) from error
         raise _failed(folder, "does not run", error) from error
     if problem:
         raise ModelError(f"The model in {folder} does not run: {problem}.", code="model_broken", hint=_AGAIN)

@@ -89,7 +89,7 @@ def test_a_folder_is_recognised(folders: dict[str, Path]) -> None:
 
 
 def test_half_precision_and_eager_attention_run(folders: dict[str, Path]) -> None:
-    for options in ({"dtype": "bf16"}, {"dtype": "fp16"}, {"attention": "eager"}, {"compile": "eager"}):
+    for options in ({"dtype": "bf16"}, {"dtype": "fp16"}, {"attention": "eager"}):
         backend = load(folders["nemotron"], **options)
         assert say(backend, Request(prompt=prompt("Hello"), sampling=replace(GREEDY, max_tokens=4))).text
         backend.close()
@@ -169,6 +169,8 @@ def test_a_broken_folder_is_named_and_does_not_spoil_the_next_load(
         ({"quantization": "2bit"}, "option_invalid"),
         ({"cache_bytes": 1000}, "option_invalid"),
         ({"device": "no such device"}, "device_absent"),
+        ({"compile": "no such compiler"}, "option_invalid"),
+        ({"compile": 3}, "option_invalid"),
     ],
 )
 def test_options_are_checked(folders: dict[str, Path], options: dict[str, Any], code: str) -> None:
@@ -204,3 +206,89 @@ def test_a_missing_package_names_what_to_install(
     with pytest.raises(MissingExtra) as caught:
         load(folders["nemotron"], **options)
     assert said in caught.value.hint
+
+
+def present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every package were installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: find(name) or find("json"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"quantization": "4bit"}, {"quantization": "8bit"}, {"attention": "flash_attention_2"}]
+)
+def test_what_needs_a_gpu_is_refused_on_the_processor(
+    folders: dict[str, Path], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present(monkeypatch)
+    with pytest.raises(ModelError) as caught:
+        load(folders["nemotron"], **options)
+    assert caught.value.code == "device_absent"
+    assert "'cpu'" in caught.value.message
+
+
+def test_options_for_a_gpu_reach_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine with GPUs would hand to `from_pretrained`."""
+    import torch
+    import transformers
+
+    from npcsdk.backends import transformers as adapter
+
+    present(monkeypatch)
+    monkeypatch.setattr(adapter.transformers, "BitsAndBytesConfig", lambda **given: given)
+    four = adapter._settings({"quantization": "4bit", "dtype": "bf16"}, "cuda:1")
+    assert four["quantization_config"]["load_in_4bit"]
+    assert four["quantization_config"]["bnb_4bit_compute_dtype"] is torch.bfloat16
+    assert (four["device_map"], four["dtype"]) == ({"": "cuda:1"}, torch.bfloat16)
+    eight = adapter._settings({"quantization": "8bit"}, "cuda")
+    assert (eight["quantization_config"]["load_in_8bit"], eight["dtype"]) == (True, "auto")
+    spread = adapter._settings({"attention": "flash_attention_2", "dtype": "fp16"}, "all")
+    assert (spread["device_map"], spread["attn_implementation"]) == ("auto", "flash_attention_2")
+    with pytest.raises(ModelError) as caught:
+        adapter._settings({"attention": "flash_attention_2", "dtype": "fp32"}, "cuda")
+    assert caught.value.code == "option_invalid"
+    assert hasattr(transformers.AutoModelForCausalLM, "from_pretrained")
+
+
+def test_bf16_is_what_the_weights_are_kept_in(folders: dict[str, Path]) -> None:
+    import torch
+
+    whole, half = load(folders["nemotron"], dtype="fp32"), load(folders["nemotron"], dtype="bf16")
+    assert half._runtime._model.dtype is torch.bfloat16  # type: ignore[attr-defined]
+    assert half._runtime.cache_bytes * 2 == whole._runtime.cache_bytes  # type: ignore[attr-defined]
+    assert say(half, Request(prompt=prompt("Hello"), sampling=GREEDY)).text
+    whole.close()
+    half.close()
+
+
+def test_compiled_or_not_a_warm_conversation_says_the_same(folders: dict[str, Path]) -> None:
+    """With the compiler's front end alone; what generates machine code takes a minute and a C++ compiler."""
+    import torch
+
+    torch.compiler.reset()
+    plain, compiled = load(folders["nemotron"]), load(folders["nemotron"], compile="eager")
+    now = prompt("Hello", system="You keep the gate. " * 3)
+    for turn in range(2):
+        request = Request(prompt=now, sampling=replace(GREEDY, max_tokens=8), session="a")
+        one, other = say(plain, request), say(compiled, request)
+        assert one.ids == other.ids
+        assert one.usage.cached_tokens == other.usage.cached_tokens
+        now = follow(now, one, f"Line {turn}")
+    plain.close()
+    compiled.close()
+
+
+def test_a_compiler_that_fails_is_named(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def failing(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no C++ compiler was found")
+
+    torch.compiler.reset()
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic, backend: real(model, backend=failing))
+    with pytest.raises(ModelError) as caught:
+        load(folders["nemotron"], compile=True)
+    assert caught.value.code == "compile_failed"
+    assert "compile" in caught.value.hint
+    torch.compiler.reset()
