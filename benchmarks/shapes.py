@@ -60,13 +60,17 @@ B4 = Shape(
 """Nemotron Mini 4B, which has a vocabulary of 256,000."""
 
 
-def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4") -> Path:
+def build(
+    shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4", vocabulary: int = 0
+) -> Path:
     """The folder of an ONNX model of this shape with the tokenizer of the model in ``tokenizer``.
+
+    ``vocabulary`` is how many tokens the model knows, where they are to be more than the tokenizer's.
 
     Raises:
         Skipped: a package that building needs is absent, or building failed.
     """
-    out = cache / f"{shape.name}-{precision}"
+    out = cache / f"{shape.name}-{f'{vocabulary}-' if vocabulary else ''}{precision}"
     done = out / "shape.json"
     wanted = json.dumps(
         {"recipe": 2, **asdict(shape), "tokenizer": (tokenizer / "tokenizer.json").stat().st_size}
@@ -82,7 +86,8 @@ def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4"
     from tokenizers import Tokenizer
     from transformers import NemotronConfig, NemotronForCausalLM
 
-    vocabulary = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size(with_added_tokens=True)
+    known = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size(with_added_tokens=True)
+    vocabulary = max(vocabulary, known)
     torch.manual_seed(0)
     fields = asdict(shape)
     config = NemotronConfig(
@@ -98,7 +103,12 @@ def build(shape: Shape, tokenizer: Path, cache: Path, *, precision: str = "int4"
     )
     shutil.rmtree(out, ignore_errors=True)
     source = out / "source"
-    NemotronForCausalLM(config).save_pretrained(source)
+    was = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)  # half the memory and disk; it is quantised anyhow
+    try:
+        NemotronForCausalLM(config).save_pretrained(source)
+    finally:
+        torch.set_default_dtype(was)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, source / name)
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(out)]
