@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -37,23 +36,12 @@ _JSON_STYLE: dict[str, Any] = {
 
 
 class Guide:
-    """The legal next tokens of one generation.
+    """The legal next tokens of one generation."""
 
-    ``later`` gives the matcher for what follows the first token: compiling a new one then keeps nobody waiting.
-    """
+    __slots__ = ("_ends", "_mask", "_matcher", "_pointer", "_size", "_stop")
 
-    __slots__ = ("_ends", "_later", "_mask", "_matcher", "_pointer", "_size", "_stop")
-
-    def __init__(
-        self,
-        matcher: LLMatcher,
-        width: int,
-        stop: int,
-        ends: Collection[int],
-        later: Callable[[], LLMatcher] | None = None,
-    ) -> None:
+    def __init__(self, matcher: LLMatcher, width: int, stop: int, ends: Collection[int]) -> None:
         self._matcher = matcher
-        self._later = later
         self._mask: Bitmask = np.zeros((width + 31) // 32, dtype=np.int32)
         self._pointer = self._mask.ctypes.data
         self._size = self._mask.nbytes
@@ -75,12 +63,8 @@ class Guide:
         """The token that was chosen.
 
         Raises:
-            BackendError: code ``constraint_failed``, when the engine gives up (a schema beyond its limits); or what
-                `Guidance.start` raises, for one that was started ``later``.
+            BackendError: code ``constraint_failed``, when the engine gives up (a schema beyond its limits).
         """
-        if self._later is not None:
-            later, self._later = self._later, None
-            self._matcher = later()
         if not self._matcher.consume_token(token):
             raise BackendError(
                 f"The constraint failed: {self._matcher.get_error() or 'an illegal token was chosen'}.",
@@ -111,49 +95,23 @@ class Guidance:
             ) from error
         self._lock = threading.Lock()
         self._compiled: deque[tuple[Constraint, LLMatcher]] = deque(maxlen=_CACHED)
-        self._beginnings: dict[Constraint, LLMatcher] = {}
 
-    def start(self, constraint: Constraint, ends: Collection[int] = (), *, later: bool = False) -> Guide:
+    def start(self, constraint: Constraint, ends: Collection[int] = ()) -> Guide:
         """A guide from the beginning of a reply. ``ends`` are further tokens that end it.
-
-        Args:
-            later: compile a new constraint when the first token has been chosen, not before, so that it does not wait.
-                That token cannot reach beyond the opening marker; otherwise nothing is different.
 
         Raises:
             BackendError: code ``constraint_unsupported``, for a schema that cannot be held.
         """
-        if (
-            later
-            and constraint.tools
-            and constraint.max_calls > 0
-            and constraint.opening
-            and not constraint.bare
-        ):
-            beginning = self._beginning(replace(constraint, tools=(), max_calls=1))
-            return Guide(beginning, self._width, self._stop, ends, later=lambda: self._matcher(constraint))
-        return Guide(self._matcher(constraint), self._width, self._stop, ends)
-
-    def _matcher(self, constraint: Constraint) -> LLMatcher:
         with self._lock:
-            for known, matcher in self._compiled:
-                # Comparing costs microseconds, making a key of large schemas would cost a millisecond.
-                if known is constraint or known == constraint:
-                    return matcher.deep_copy()
-            matcher = self._compile(grammar(constraint, self._encoding.token_id))
-            self._compiled.appendleft((constraint, matcher))
-            return matcher.deep_copy()
+            matcher = self._find(constraint)
+        return Guide(matcher, self._width, self._stop, ends)
 
-    def _beginning(self, constraint: Constraint) -> LLMatcher:
-        """The matcher of a dialect's first token, whatever its tools."""
-        with self._lock:
-            matcher = self._beginnings.get(constraint)
-            if matcher is None:
-                matcher = self._compile(grammar(constraint, self._encoding.token_id, opened=True))
-                self._beginnings[constraint] = matcher
-            return matcher.deep_copy()
-
-    def _compile(self, text: str) -> LLMatcher:
+    def _find(self, constraint: Constraint) -> LLMatcher:
+        for known, matcher in self._compiled:
+            # Comparing costs microseconds, making a key of large schemas would cost a millisecond.
+            if known is constraint or known == constraint:
+                return matcher.deep_copy()
+        text = grammar(constraint, self._encoding.token_id)
         matcher = LLMatcher(self._tokenizer, text, log_level=0)
         if matcher.is_error():
             raise BackendError(
@@ -161,7 +119,8 @@ class Guidance:
                 code="constraint_unsupported",
                 hint="Keep to plain JSON Schema in parameters: types, enum, minimum, maximum, maxLength.",
             )
-        return matcher
+        self._compiled.appendleft((constraint, matcher))
+        return matcher.deep_copy()
 
 
 class _Tokens:
@@ -183,7 +142,7 @@ def _described(encoding: Encoding, stop: int) -> str | TokenizerWrapper:
     return encoding.json() or TokenizerWrapper(_Tokens(encoding, stop))
 
 
-def grammar(constraint: Constraint, token_id: Any = None, *, opened: bool = False) -> str:
+def grammar(constraint: Constraint, token_id: Any = None) -> str:
     """The constraint as an llguidance grammar in Lark.
 
     Args:
@@ -191,7 +150,6 @@ def grammar(constraint: Constraint, token_id: Any = None, *, opened: bool = Fals
         token_id: a function from a marker to its id, for models whose markers are control tokens: a control
             token never
             matches text in a grammar and has to be named by number.
-        opened: without tools, the opening marker is legal all the same, and nothing after it.
     """
 
     def marker(text: str) -> str:
@@ -202,11 +160,6 @@ def grammar(constraint: Constraint, token_id: Any = None, *, opened: bool = Fals
         rf"/(.|\n)*/ & ~/(.|\n)*{_escape(constraint.opening)}(.|\n)*/" if constraint.opening else r"/(.|\n)*/"
     )
     first = free + (r" & ~/\s*\{(.|\n)*/" if constraint.bare else "")
-    if opened:
-        opening = marker(constraint.opening)
-        if opening.startswith("<["):
-            return f"start: TEXT | TEXT {opening}\nTEXT: {first}\n"
-        return f"start: TEXT | BEFORE\nTEXT: {first}\nBEFORE: TEXT {opening}\n"
     if not constraint.tools or constraint.max_calls < 1 or not constraint.opening:
         return f"start: TEXT\nTEXT: {first}\n"
     # Where nothing closes a call, text after it must not look like one more.

@@ -145,7 +145,7 @@ class Replies:
             min(request.sampling.max_tokens, self._window - len(prompt)),
             sampler=Sampler(request.sampling),
             stream=TextStream(request.stop),
-            guide=self._guidance.start(constraint, ends, later=True) if constraint is not None else None,
+            guide=self._guidance.start(constraint, ends) if constraint is not None else None,
             ends=ends,
             banned=self._banned(request, ends),
             encoding=self._encoding,

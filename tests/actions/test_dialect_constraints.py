@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,6 +20,8 @@ from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.sampler import Logits, Sampler
 from tests.backends.toy import END, byte_level, prompt, toy_backend
+
+EMBEDDED = Path(__file__).parents[2] / "npcsdk" / "models" / "embedded"
 
 FORMATS = [load_format(name) for name in ("gemma", "hermes", "llama3", "mistral", "mistral_args", "nemotron")]
 NAMES = [one.name for one in FORMATS]
@@ -146,7 +149,7 @@ def test_a_backend_lets_the_markers_out_that_are_control_tokens(name: str) -> No
 
 
 def legal(text: str, constraint: Constraint) -> bool:
-    guide = GUIDANCE.start(constraint, later=True)  # as replies do
+    guide = GUIDANCE.start(constraint)
     for token in [*PLAIN.encode_text(text), END]:
         mask = guide.legal()
         if not (int(mask[token >> 5]) >> (token & 31)) & 1:
@@ -255,3 +258,15 @@ def test_definitions_and_long_lists_that_schemas_share() -> None:
     assert not allowed("go", {"at": {"side": "left"}, "target": "target 20"})
     assert allowed("turn", {"side": 2, "target": "target 0"})
     assert not allowed("turn", {"side": "left", "target": "target 0"})
+
+
+def test_a_call_may_begin_with_a_token_that_reaches_beyond_its_marker() -> None:
+    """The embedded model writes the marker, the brace and the first key as one token."""
+    replies = TextEncoding.from_file(EMBEDDED / "tokenizer.json")
+    tool_format = load_format("nemotron")
+    first = replies.encode_text(tool_format.render_call("wave", {}))[0]
+    assert len(replies.bytes_of(first)) > len(tool_format.opening)
+    end = replies.token_id("</s>")
+    assert end is not None
+    guide = Guidance(replies, stop=end).start(OFFER.constraint(tool_format, 2))
+    assert (int(guide.legal()[first >> 5]) >> (first & 31)) & 1
