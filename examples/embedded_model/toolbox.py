@@ -141,7 +141,12 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
             spec |= ({"enum": choices} | about) if rng.random() < 0.5 else (about | {"enum": choices})
         else:
             spec |= about
-        if p.kind == "n" and rng.random() < 0.2:
+        least = (
+            min((int(str(x.implied.get(len(keys), 1))) for x in deed.lines), default=1)
+            if p.kind == "n"
+            else 0
+        )
+        if least >= 1 and rng.random() < 0.2:
             spec |= {"minimum": 1} | ({"maximum": 1000} if rng.random() < 0.5 else {})
         elif spec["type"] == "string" and not choices and rng.random() < 0.08:
             spec["maxLength"] = rng.choice([20, 40, 60, 80])

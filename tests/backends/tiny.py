@@ -25,15 +25,19 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-def hugging_face(folder: Path, family: str, tokenizer: Tokenizer | None = None) -> Path:
-    """A folder as `save_pretrained` leaves it; ``family`` is nemotron, gemma or gemma2."""
+def hugging_face(folder: Path, family: str, tokenizer: Tokenizer | None = None, head: int = 16) -> Path:
+    """A folder as `save_pretrained` leaves it; ``family`` is nemotron, gemma or gemma2.
+
+    ``head`` is the size of Nemotron's heads: half of what turns in it has to be a multiple of 8 for
+    onnxruntime-genai on a CPU.
+    """
     import torch
     import transformers
 
     tokenizer = tokenizer or byte_level()
     shape = {**_SHAPE, "vocab_size": tokenizer.get_vocab_size()}
     if family == "nemotron":
-        config: Any = transformers.NemotronConfig(**shape, head_dim=16, norm_eps=1e-5)
+        config: Any = transformers.NemotronConfig(**shape, head_dim=head, norm_eps=1e-5)
         model: Any = transformers.NemotronForCausalLM
     elif family == "gemma":
         config, model = transformers.GemmaConfig(**shape, head_dim=16), transformers.GemmaForCausalLM
