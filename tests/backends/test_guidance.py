@@ -16,7 +16,7 @@ from tokenizers import AddedToken
 
 from npcsdk.backends.base import Constraint, Sampling
 from npcsdk.backends.encoding import TextEncoding
-from npcsdk.backends.guidance import Guidance, Guide
+from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.sampler import Sampler, mask_logits
 from npcsdk.errors import BackendError
 from tests.backends.toy import END, TURN, byte_fallback, byte_level
@@ -157,17 +157,9 @@ def test_without_tools_the_opening_itself_is_illegal(tools: Any, max_calls: int)
 
 
 def accepts(text: str, constraint: Constraint, *, ends: bool = True) -> bool:
-    """Whether a reply may be so; the same whether the constraint is compiled before its first token or after."""
-    tokens = [*ENCODINGS["byte-level"].encode_text(text), *([END] if ends else [])]
-    at_once, later = (
-        _accepts(tokens, GUIDANCE["byte-level"].start(constraint, later=later)) for later in (False, True)
-    )
-    assert at_once == later
-    return at_once
-
-
-def _accepts(tokens: list[int], guide: Guide) -> bool:
-    for token in tokens:
+    encoding = ENCODINGS["byte-level"]
+    guide = GUIDANCE["byte-level"].start(constraint)
+    for token in [*encoding.encode_text(text), *([END] if ends else [])]:
         legal = guide.legal()
         if not (int(legal[token >> 5]) >> (token & 31)) & 1:
             return False
@@ -265,11 +257,6 @@ def test_a_schema_that_cannot_be_held_is_refused_and_the_next_one_is_not() -> No
     with pytest.raises(BackendError) as caught:
         GUIDANCE["byte-level"].start(bad)
     assert caught.value.code == "constraint_unsupported"
-    late = GUIDANCE["byte-level"].start(bad, later=True)
-    late.legal()
-    with pytest.raises(BackendError) as caught:
-        late.accept(ENCODINGS["byte-level"].encode_text("So")[0])
-    assert caught.value.code == "constraint_unsupported"
     assert caught.value.hint
     assert accepts("fine", Constraint(opening="<toolcall>", closing="</toolcall>", tools=TOOLS))
 
@@ -298,24 +285,3 @@ def test_a_known_constraint_starts_at_once() -> None:
         guidance.start(again)
         times.append(time.perf_counter() - started)
     assert min(times) < compiled / 10
-
-
-def test_a_new_constraint_does_not_delay_the_first_token() -> None:
-    encoding = ENCODINGS["byte-level"]
-    guidance = Guidance(encoding, stop=END)
-    compiled: list[str] = []
-    compile_ = guidance._compile
-
-    def counted(text: str) -> Any:
-        compiled.append(text)
-        return compile_(text)
-
-    guidance._compile = counted  # type: ignore[method-assign]
-    for number in range(3):
-        tools = ((f"action_{number}", TOOLS[0][1]),)
-        constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=tools)
-        guide = guidance.start(constraint, later=True)
-        guide.legal()
-        assert len(compiled) == number + 1, "only the beginning, which all have in common"
-        guide.accept(encoding.encode_text("So")[0])
-        assert len(compiled) == number + 2

@@ -138,7 +138,7 @@ def test_many_threads_each_get_their_own_reply_and_share_steps() -> None:
         for at in range(12)  # more than there are sequences
     ]
     together = spoken(backend, requests)
-    assert max(len(step) for step in runtime.steps) > 3
+    assert max(len(step) for step in runtime.steps) > 1
     for request, said in zip(requests, together, strict=True):
         alone, _ = make()
         assert isinstance(said, Said)
