@@ -13,11 +13,10 @@ import npcsdk
 
 NPC = "bram"
 LINES = [
-    "What is your name?",
-    "When does the iron gate open?",
-    "Please open the iron gate for me.",
-    "Have you lost the key of the postern?",
-    "Tell me a secret nobody knows.",
+    "Who are you?",
+    "Open the iron gate!",
+    "Where is the postern?",
+    "Who was your first love?",
 ]
 STATE = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
 

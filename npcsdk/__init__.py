@@ -3,7 +3,7 @@
     import npcsdk
 
     with npcsdk.World() as world:
-        for event in world["mira"].say("Good evening!"):
+        for event in world["mara"].say("Good evening!"):
             print(event)
 
 Names are loaded on first use, so that ``import npcsdk`` costs next to nothing and loads no dependency.

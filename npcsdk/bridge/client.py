@@ -1,7 +1,7 @@
 """A world for a Python game: characters that run in a child process, or on a server.
 
     with npcsdk.World() as world:
-        for event in world["mira"].say("Open the gate, please."):
+        for event in world["mara"].say("Open the gate, please."):
             ...
 
 `World` and `AsyncWorld` are two surfaces of one engine (`npcsdk.bridge.core`) and differ only in how they wait.
