@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Iterator
 
 import pytest
 import zmq
@@ -117,6 +118,15 @@ def test_many_threads_send_and_every_thread_keeps_its_order(port: Port) -> None:
 # Ctrl-C while a thread reads for itself
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_waits_for_a_message_to_be_delivered() -> None:
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
@@ -128,6 +138,7 @@ def test_ctrl_c_waits_for_a_message_to_be_delivered() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_comes_where_a_thread_waits() -> None:
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
         with HeldSignals() as held:
@@ -136,6 +147,7 @@ def test_ctrl_c_comes_where_a_thread_waits() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupted_again_and_again_a_reader_misses_nothing() -> None:
     with World(opener=OPENER) as world:
         turn = world["mira"].say("slowly 60")
