@@ -13,7 +13,17 @@ import worlds
 from lexicon import CREATURE, Lexicon
 from phrases import words
 from render import Conversation, call
-from skills import Talk, contexts_for, dress, fact_turn, identity_turn, make_state, social_turn, unknown_turn
+from skills import (
+    Talk,
+    contexts_for,
+    dress,
+    fact_turn,
+    identity_turn,
+    make_state,
+    not_known,
+    social_turn,
+    unknown_turn,
+)
 
 POLITE = words("POLITE")
 IMPERATIVE = words("IMPERATIVE")
@@ -198,9 +208,8 @@ def chat_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
         return social_turn(t)
     line = r.choice(lines)
     asks = line.endswith("?") or ASKS.match(line)
-    reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
     t.conv.user(F.typed(r, line) if asks else line, contexts_for(t, None, r.choice([0, 0, 1]))[0] + t.now())
-    t.conv.says(F.upper(reply) if asks else t.me.voice(r.choice(["huh", "mood"]), r))
+    t.conv.says(not_known(t) if asks else t.me.voice(r.choice(["huh", "mood"]), r))
 
 
 def look_turn(t: Talk) -> None:

@@ -49,13 +49,6 @@ def write(hf: Path, out: Path, target: str, precision: str = "") -> Path:
         raise SystemExit(f"{target}: {error}") from error
 
 
-def write_onnx(hf: Path, out: Path, precision: str = "int4") -> None:
-    """Convert to ONNX in place of what is at ``out``."""
-    if out.is_dir():
-        shutil.rmtree(out)
-    write(hf, out, "onnx", precision)
-
-
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument(

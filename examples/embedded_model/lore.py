@@ -33,6 +33,10 @@ class Lore:
     """For each sentence the lines that it answers."""
     open: list[str]
 
+    def pick(self, rng: random.Random) -> int:
+        """The number of a sentence that something asks about."""
+        return rng.choice([k for k, asked in enumerate(self.asked) if asked])
+
 
 class LoreError(ValueError):
     """A block that does not follow the format."""

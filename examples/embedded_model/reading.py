@@ -19,7 +19,7 @@ import worlds
 from lexicon import PROFESSION, Lexicon
 from phrases import content
 from render import Conversation
-from skills import Talk, contexts_for, dress
+from skills import Talk, contexts_for, dress, not_known
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z{\"])")
 ASKS = re.compile(
@@ -90,8 +90,7 @@ def silence_turn(t: Talk) -> None:
         row = stray(t.lex) if r.random() < 0.6 else contexts_for(t, None, 1)[0][0]
         if len(content(row) & asked) < 2:
             rows.append(row)
-    reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
-    t.say(F.typed(r, line), rows, F.upper(reply))
+    t.say(F.typed(r, line), rows, not_known(t))
 
 
 def strays(t: Talk, n: int, but: lore.Lore) -> list[str]:
@@ -106,7 +105,7 @@ def lore_turn(t: Talk, most: int = 4) -> None:
     r = t.rng
     told = r.choice(lore.book())
     f = F.Filler(t.lex)
-    k = r.choice([k for k, asked in enumerate(told.asked) if asked])
+    k = told.pick(r)
     alone = r.random() < 0.2 and (k == 0 or not lore.LEANS.match(told.sentences[k]))
     text = F.upper(f.fill(told.sentences[k] if alone else " ".join(told.sentences)))
     rows = [text, *strays(t, r.choice([n for n in (0, 0, 1, 2, 3, 3) if n < most]), told)]
@@ -115,7 +114,7 @@ def lore_turn(t: Talk, most: int = 4) -> None:
     t.say(F.typed(r, f.fill(r.choice(told.asked[k]))), rows, dress(t, answer, 0.7))
     if not alone and r.random() < 0.35:
         # A second question about the same passage, which stands in the turn before or is retrieved again.
-        k = r.choice([k for k, asked in enumerate(told.asked) if asked])
+        k = told.pick(r)
         again = [text] if r.random() < 0.6 else []
         line = F.typed(r, f.fill(r.choice(told.asked[k])))
         t.say(line, again, dress(t, F.upper(f.fill(told.sentences[k])), 0.7))
@@ -129,16 +128,16 @@ def drill(lex: Lexicon, turns: int) -> Conversation:
     rows = [F.upper(f.fill(" ".join(x.sentences))) for x, f in told]
     for n in range(turns):
         x, f = lex.rng.choice(told)
-        reply = next(v for v in (me.voice("unk", lex.rng, "{x}") for _ in range(99)) if "{x}" not in v)
+        reply = not_known(t)
         if lex.rng.random() < 0.66:
-            k = lex.rng.choice([k for k, asked in enumerate(x.asked) if asked])
-            line, reply = f.fill(lex.rng.choice(x.asked[k])), f.fill(x.sentences[k])
+            k = x.pick(lex.rng)
+            line, reply = f.fill(lex.rng.choice(x.asked[k])), F.upper(f.fill(x.sentences[k]))
         elif x.open and lex.rng.random() < 0.5:
             line = f.fill(lex.rng.choice(x.open))
         else:
             other = lex.rng.choice([y for y in lore.book() if all(y is not z for z, _ in told)])
             line = F.Filler(lex).fill(lex.rng.choice([q for asked in other.asked for q in asked]))
-        t.say(F.typed(lex.rng, line), rows if n == 0 else [], F.upper(reply))
+        t.say(F.typed(lex.rng, line), rows if n == 0 else [], reply)
     return t.conv
 
 
@@ -154,5 +153,4 @@ def open_turn(t: Talk, most: int = 4) -> None:
         line = f.fill(r.choice([q for asked in told.asked for q in asked] + told.open))
         rows = strays(t, r.choice([n for n in (0, 0, 1, 2, 3, 4) if n <= most]), told)
     r.shuffle(rows)
-    reply = next(x for x in (t.me.voice("unk", r, "{x}") for _ in range(99)) if "{x}" not in x)
-    t.say(F.typed(r, line), rows, F.upper(reply))
+    t.say(F.typed(r, line), rows, not_known(t))

@@ -87,6 +87,12 @@ def near(lex: Lexicon) -> str:
     )
 
 
+def not_known(t: Talk) -> str:
+    """That the character does not know, in its manner, without naming what was asked about."""
+    lines = (t.me.voice("unk", t.rng, "{x}") for _ in range(99))
+    return F.upper(next(line for line in lines if "{x}" not in line))
+
+
 def dress(t: Talk, body: str, often: float = 1.0) -> str:
     """A statement in the character's manner."""
     r = t.rng

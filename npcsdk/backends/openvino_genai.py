@@ -51,6 +51,7 @@ from npcsdk.backends.base import (
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.openvino_tags import generation_config
+from npcsdk.backends.options import check_options
 from npcsdk.backends.text_stream import TextStream
 from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
 
@@ -426,29 +427,14 @@ def _pipeline(folder: Path, device: str, options: Mapping[str, Any], facts: _Fac
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in given.items():
-        if name in _NOT_OURS:
-            continue
-        if name != "device" and name not in _CHOICES and name not in _NUMBERS:
-            raise ModelError(
-                f"The backend openvino_genai has no option {name!r}.",
-                code="option_unknown",
-                hint=f"Its options: {', '.join(('device', *_CHOICES, *_NUMBERS))}.",
-            )
-        if name in _NUMBERS:
-            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        else:
-            good = isinstance(value, str) and value in _CHOICES.get(name, (value,))
-        if not good:
-            known = ", ".join(
-                _CHOICES.get(name, ("a name",) if name == "device" else ("a number above zero",))
-            )
-            raise ModelError(
-                f"The option {name!r} cannot be {value!r}.",
-                code="option_invalid",
-                hint=f"It may be: {known}.",
-            )
-    return given
+    return check_options(
+        "openvino_genai",
+        given,
+        ("device", *_CHOICES, *_NUMBERS),
+        numbers=_NUMBERS,
+        choices=_CHOICES,
+        others=_NOT_OURS,
+    )
 
 
 def _device(asked: str) -> str:

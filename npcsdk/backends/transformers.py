@@ -34,6 +34,7 @@ import transformers as _transformers
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.failures import first_line, ran_out_of_memory
+from npcsdk.backends.options import check_options
 from npcsdk.backends.sampler import Logits
 from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import MissingExtra, ModelError
@@ -171,31 +172,15 @@ def devices() -> list[dict[str, Any]]:
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in given.items():
-        if name in _NOT_OURS:
-            continue
-        if name not in _OPTIONS:
-            raise ModelError(
-                f"The backend transformers has no option {name!r}.",
-                code="option_unknown",
-                hint=f"Its options: {', '.join(_OPTIONS)}.",
-            )
-        if name in _NUMBERS:
-            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        elif name == "compile":
-            good = isinstance(value, bool | str)
-        else:
-            good = isinstance(value, str) and value in _CHOICES.get(name, (value,))
-        if not good:
-            known = ", ".join(
-                _CHOICES.get(name, ("a name",) if name == "device" else ("a number above zero",))
-            )
-            raise ModelError(
-                f"The option {name!r} cannot be {value!r}.",
-                code="option_invalid",
-                hint=f"It may be: {known}.",
-            )
-    return given
+    return check_options(
+        "transformers",
+        given,
+        _OPTIONS,
+        numbers=_NUMBERS,
+        choices=_CHOICES,
+        switches=("compile",),
+        others=_NOT_OURS,
+    )
 
 
 def _device(asked: str | None) -> str:

@@ -1,0 +1,59 @@
+"""Whether a backend's options are options of it, and have values that it can take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from npcsdk.errors import ModelError
+
+__all__ = ["check_options"]
+
+
+def check_options(
+    backend: str,
+    given: Mapping[str, Any],
+    known: Sequence[str],
+    *,
+    numbers: Collection[str],
+    choices: Mapping[str, Sequence[str]],
+    switches: Collection[str] = (),
+    others: Collection[str] = (),
+) -> Mapping[str, Any]:
+    """What was given, if it can be taken.
+
+    Args:
+        known: the options there are, in the order in which a person is told of them.
+        numbers: those that are numbers above zero.
+        choices: what those that are one of some words may be. The rest of them are free text.
+        switches: those that are true, false or text.
+        others: names that belong to somebody else, and are passed over.
+
+    Raises:
+        ModelError: ``option_unknown`` or ``option_invalid``.
+    """
+    for name, value in given.items():
+        if name in others:
+            continue
+        if name not in known:
+            raise ModelError(
+                f"The backend {backend} has no option {name!r}.",
+                code="option_unknown",
+                hint=f"Its options: {', '.join(known)}.",
+            )
+        if name in numbers:
+            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        elif name in switches:
+            good = isinstance(value, bool | str)
+        else:
+            good = isinstance(value, str) and value in choices.get(name, (value,))
+        if not good:
+            words = ", ".join(
+                choices.get(name, ("a name",) if name == "device" else ("a number above zero",))
+            )
+            raise ModelError(
+                f"The option {name!r} cannot be {value!r}.",
+                code="option_invalid",
+                hint=f"It may be: {words}.",
+            )
+    return given
