@@ -13,7 +13,7 @@ Options of a `ModelSource`:
     cache_bytes     bytes for the caches of all sessions, taken at once: 512 MiB, or one whole window if that is more.
     saved_bytes     bytes for the caches of sessions that had to make room, so that they come back at once: none.
     cache_type      "f16" (default), or "f32": twice the memory, and a reply that depends less on how a prompt came in.
-    piece_ms        milliseconds that the prompts' part of one step should take: 50.
+    piece_ms        milliseconds that the prompts' part of a step should take while somebody is answered: 50.
 """
 
 from __future__ import annotations

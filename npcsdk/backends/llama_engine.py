@@ -94,7 +94,7 @@ class BatchingBackend(Backend):
     Args:
         runtime: the model; closed with the backend.
         encoding: its tokenizer.
-        piece_ms: how long the prompts' part of a step should take.
+        piece_ms: how long the prompts' part of a step should take while somebody is answered.
         saved_bytes: memory for evicted sequences, so that they need not be computed again when they come back.
     """
 

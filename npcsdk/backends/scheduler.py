@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from npcsdk.backends.cells import Cells
+from npcsdk.backends.pace import Pace
 from npcsdk.backends.plan import Copy, Cut, Drop, Entry, Forget, Load, Move, Plan, Save
 from npcsdk.backends.pool import common_prefix
 
@@ -27,8 +28,6 @@ __all__ = ["Scheduler"]
 _PATIENCE = 4
 _SHARED = 32
 """So many tokens are worth waiting for, or keeping elsewhere: fewer cost as much to compute as this many."""
-_LEAST, _EFFICIENT = 8, 32
-_LONGEST_S = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +86,7 @@ class Scheduler:
     Args:
         cells: tokens that the runtime can remember, of all sequences together.
         sequences: how many sequences it has.
-        piece_s: seconds that the prompts' part of a step should take.
+        piece_s: seconds that the prompts' part of a step should take while somebody is answered.
         batch: the most tokens of one step; at least ``sequences``.
         saved: tokens of evicted sequences that may be kept elsewhere; 0: they are forgotten.
         partial: whether a sequence can be cut, and a part of it shared.
@@ -109,10 +108,8 @@ class Scheduler:
         self._saved: dict[str, _Saved] = {}
         self._saved_room = saved
         self._partial = partial
-        self._piece_s = piece_s
+        self._pace = Pace(piece_s)
         self._batch = batch
-        self._rate = 0.0
-        self._decode_s = 0.0
         self._moves: list[Move] = []
         self._numbers = itertools.count()
         self._clock = itertools.count(1)
@@ -224,12 +221,7 @@ class Scheduler:
 
     def measure(self, plan: Plan, seconds: float) -> None:
         """How long a plan's computation took."""
-        prefill = plan.prefill
-        if not prefill:
-            self._decode_s = _mean(self._decode_s, seconds)
-        elif prefill >= _LEAST:
-            alone = max(seconds - (self._decode_s if plan.replies else 0.0), seconds / 4, 1e-9)
-            self._rate = _mean(self._rate, prefill / alone)
+        self._pace.measure(plan, seconds)
 
     # One step.
 
@@ -243,27 +235,21 @@ class Scheduler:
                 request.token = None
         joining = [request for request in self._requests.values() if request.slot and request.left > 0]
         if joining:
-            width = self._batch - len(entries)
-            room = min(self._piece(), width)
-            # A small rest goes along: as a step of its own it would cost as much as a large one.
-            more = min(room // (4 if entries else 2), width - room)
             joining.sort(key=lambda request: (-request.urgency, request.left, request.number))
-            for request in joining:
-                if room < 1:
+            sizes = self._pace.share(
+                [(request.done, request.left) for request in joining],
+                replies=bool(entries),
+                width=self._batch - len(entries),
+            )
+            for request, size in zip(joining, sizes, strict=True):
+                if size < 1:
                     request.passed += 1
                     continue
-                size = request.left if request.left <= room + more else room
                 piece = request.prompt[request.done : request.done + size]
-                room -= size
                 entries.append(self._grow(request, piece, reply=False, last=request.left == size))
                 request.passed = 0
         moves, self._moves = tuple(self._moves), []
         return Plan(moves, tuple(entries))
-
-    def _piece(self) -> int:
-        """How many tokens of prompts go into the next step."""
-        rate = self._rate or _EFFICIENT / self._piece_s
-        return max(int(rate * self._piece_s), _LEAST, min(_EFFICIENT, int(rate * _LONGEST_S)))
 
     def _grow(self, request: _Request, tokens: Sequence[int], *, reply: bool, last: bool) -> Entry:
         slot = request.slot
@@ -452,7 +438,3 @@ class Scheduler:
             self._cells.cut(slot.sequence, length)
             del slot.tokens[length:]
             self._moves.append(Cut(slot.sequence, length) if length else Drop(slot.sequence))
-
-
-def _mean(before: float, now: float) -> float:
-    return now if not before else 0.6 * before + 0.4 * now

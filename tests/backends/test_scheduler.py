@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npcsdk.backends.cells import Cells
-from npcsdk.backends.plan import Copy, Cut, Drop, Forget, Load, Plan, Save
+from npcsdk.backends.pace import Pace
+from npcsdk.backends.plan import Copy, Cut, Drop, Entry, Forget, Load, Plan, Save
 from npcsdk.backends.scheduler import Scheduler
 
 
@@ -32,12 +33,23 @@ class Machine:
     A reply's next token depends on every token in the sequence: a wrong cache would be a wrong reply.
     """
 
-    def __init__(self, scheduler: Scheduler, *, sequences: int, saved: int = 0, rate: float = 1000.0) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        sequences: int,
+        saved: int = 0,
+        rate: float = 1000.0,
+        depth: float = 1e9,
+    ) -> None:
         self.scheduler = scheduler
         self.memory: list[list[list[int]]] = [[] for _ in range(sequences)]
         self.kept: dict[int, list[int]] = {}
         self.room = saved
         self.rate = rate
+        self.depth = depth
+        """The token after so many costs twice as much as the first."""
+        self.seconds = 0.0
         self.talks: dict[int, Talk] = {}
         self.over: dict[int, Talk] = {}
         self.computed = 0
@@ -102,7 +114,9 @@ class Machine:
         assert self.cells() <= self.scheduler.cells
         if not failed:
             assert self.cells() == self.scheduler.used
-        self.scheduler.measure(plan, (plan.prefill + plan.replies) / self.rate)
+        deep = sum(len(entry.tokens) * (entry.start + len(entry.tokens) / 2) for entry in plan.entries)
+        self.seconds = (plan.prefill + plan.replies + deep / self.depth) / self.rate
+        self.scheduler.measure(plan, self.seconds)
         for entry in entries:
             if entry.last:
                 self.sample(entry.request, [cell[0] for cell in self.memory[entry.sequence]])
@@ -145,10 +159,16 @@ def reply(prompt: Sequence[int], limit: int) -> list[int]:
 
 
 def machine(
-    cells: int = 1000, sequences: int = 8, *, saved: int = 0, rate: float = 1000.0, **more: object
+    cells: int = 1000,
+    sequences: int = 8,
+    *,
+    saved: int = 0,
+    rate: float = 1000.0,
+    depth: float = 1e9,
+    **more: object,
 ) -> Machine:
     scheduler = Scheduler(cells=cells, sequences=sequences, saved=saved, **more)  # type: ignore[arg-type]
-    return Machine(scheduler, sequences=sequences, saved=saved, rate=rate)
+    return Machine(scheduler, sequences=sequences, saved=saved, rate=rate, depth=depth)
 
 
 def text(length: int, seed: int = 0) -> list[int]:
@@ -254,20 +274,67 @@ def test_a_running_stream_gets_a_token_in_every_step_while_a_long_prompt_joins()
     assert 40 <= longest <= 62  # 50 ms at 1000 tokens a second, and a quarter for a rest
 
 
-def test_the_piece_follows_the_measured_speed() -> None:
-    it = machine(20_000, rate=4000.0)
+@pytest.mark.parametrize("before", [[], [30], [2000], [300, 40, 2000]])
+@pytest.mark.parametrize("depth", [500.0, 2000.0, 1e9])
+@pytest.mark.parametrize("rate", [400.0, 1000.0, 20_000.0])
+def test_no_gap_is_much_longer_than_a_piece_whatever_the_machine(
+    rate: float, depth: float, before: list[int]
+) -> None:
+    it = machine(20_000, rate=rate, depth=depth)
+    for seed, length in enumerate(before):
+        it.ask(text(length, seed + 1), 1)
+        it.run()
+    stream = it.ask(text(100, 8), 5000, "stream")
+    while not it.talks[stream].answered:
+        it.step()
+    for _ in range(8):
+        it.step()
+    alone = it.seconds
+    joins = it.ask(text(1500, 9), 1, "joins")
+    longest = 0.0
+    while joins not in it.over:
+        it.step()
+        longest = max(longest, it.seconds)
+    assert longest <= 1.5 * (0.05 + alone)
+
+
+def test_a_machine_that_becomes_slower_is_believed_at_once_and_a_faster_one_soon() -> None:
+    it = machine(40_000, rate=1000.0)
+    stream = it.ask(text(20, 1), 10_000, "stream")
+    it.ask(text(16_000, 2), 1)
+    for _ in range(20):
+        it.step()
+    assert it.talks[stream].answered
+    it.rate = 250.0
+    it.step()
+    assert it.step().prefill <= 14
+    it.rate = 1000.0
+    for _ in range(12):
+        last = it.step().prefill
+    assert 38 <= last <= 50
+
+
+def test_a_prompt_that_keeps_nobody_waiting_is_computed_in_longer_pieces() -> None:
+    it = machine(20_000, rate=1000.0)
     it.ask(text(8000, 1), 1)
-    sizes = [it.step().prefill for _ in range(12)]
-    assert sizes[0] == 32
-    assert 190 <= sizes[-1] <= 200
-    it.rate = 400.0
+    sizes = [it.step().prefill for _ in range(8)]
+    assert sizes[0] <= 32  # Nothing is known yet: not so many that a slow machine hangs.
+    assert sizes[-1] in (128, 192)
+    it.rate = 100_000.0
     for _ in range(12):
         last = it.step().prefill
-    assert 32 <= last <= 40
-    it.rate = 40.0  # Fewer than 32 cost as much, until that takes a quarter of a second.
-    for _ in range(12):
-        last = it.step().prefill
-    assert 8 <= last <= 12
+    assert last == 512
+
+
+def test_on_a_slow_machine_a_prompt_takes_as_long_as_the_reply_beside_it() -> None:
+    """Steps of 50 ms would hold four tokens of it then, beside a reply that takes six times as long."""
+    pace = Pace(0.05)
+    said, read = Entry(0, 0, 300, (1,), True, True), Entry(1, 1, 0, [1] * 32, False, False)
+    for _ in range(8):
+        pace.measure(Plan((), (said,)), 0.3)
+        pace.measure(Plan((), (said, read)), 0.3 + 32 * 0.0125)
+    (size,) = pace.share([(0, 1000)], replies=True, width=511)
+    assert 20 <= size <= 26
 
 
 def test_a_small_rest_is_no_step_of_its_own() -> None:
@@ -354,8 +421,9 @@ def test_a_late_one_waits_for_what_is_being_computed() -> None:
     it = machine(4000)
     common = text(600)
     it.ask(common + text(40, 1), 4, "a")
-    for _ in range(5):
+    for _ in range(3):
         it.step()
+    assert 0 < it.computed < 600
     it.ask(common + text(40, 2), 4, "b")
     it.run()
     assert it.computed == 600 + 2 * (40 + 3)
@@ -379,8 +447,9 @@ def test_when_the_one_that_others_wait_for_is_cancelled_they_go_on_from_there() 
     it.step()
     it.ask(common + text(40, 2), 4, "b")
     it.ask(common + text(40, 3), 4, "c")
-    for _ in range(5):
+    for _ in range(2):
         it.step()
+    assert 0 < it.computed < 600
     it.end(first)
     it.run()
     assert it.computed == 600 + 2 * (40 + 3)
