@@ -114,9 +114,9 @@ class Query:
     def _sum(
         self, size: int, posting_of: Callable[[str], Posting | None]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        score = np.zeros(size, dtype=np.float64)
-        covered, best_share, met = np.zeros_like(score), np.zeros_like(score), np.zeros_like(score)
         whole = sum(wanted.weight for wanted in self.wanted)
+        alone: list[tuple[Posting, float]] = []  # terms of one spelling: all of them are added up in one go
+        several: list[list[tuple[Posting, float]]] = []
         for wanted in self.wanted:
             found = [
                 (posting, weight)
@@ -124,19 +124,24 @@ class Query:
                 if (posting := posting_of(spelling)) is not None
             ]
             if len(found) == 1:
-                (held, share), weight = found[0]
-                score[held] += weight * share
-                covered[held] += weight / whole
+                alone += found
             elif found:
-                # One meaning is worth as much as its best spelling, however many of them a text has.
-                best_share.fill(0.0)
-                met.fill(0.0)
-                found.sort(key=itemgetter(1))
-                for (held, share), weight in found:
-                    best_share[held] = np.maximum(best_share[held], weight * share)
-                    met[held] = weight / whole  # the last one is the greatest
-                score += best_share
-                covered += met
+                several.append(sorted(found, key=itemgetter(1)))
+        score, covered = np.zeros(size), np.zeros(size)
+        if alone:
+            held = np.concatenate([held for (held, _), _ in alone])
+            worth = np.concatenate([share * np.float32(weight) for (_, share), weight in alone])
+            met = np.repeat([weight / whole for _, weight in alone], [len(held) for (held, _), _ in alone])
+            score += np.bincount(held, worth, size)
+            covered += np.bincount(held, met, size)
+        for found in several:
+            # One meaning is worth as much as its best spelling, however many of them a text has.
+            best_share, best_met = np.zeros(size), np.zeros(size)
+            for (held, share), weight in found:
+                best_share[held] = np.maximum(best_share[held], weight * share)
+                best_met[held] = weight / whole  # the last one is the greatest
+            score += best_share
+            covered += best_met
         matched = score > 0.0
         for term, weight in self.hints.items():
             posting = posting_of(term)

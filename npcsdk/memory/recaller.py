@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from npcsdk.memory.follower import Follower
 from npcsdk.memory.journal import Journal
 from npcsdk.memory.knowledge import Channel, Knowledge
 from npcsdk.memory.lore import LoreShelf
-from npcsdk.memory.query import Query
+from npcsdk.memory.query import Query, best
 from npcsdk.memory.records import SILENT, Record
 from npcsdk.memory.registry import Embedder, Vectors
 from npcsdk.memory.scoring import Hit, Weights, pick, rank
@@ -104,11 +104,15 @@ class Recaller:
             for part in parts:
                 similar.update(part.shelf.similar_fresh(vector, self._embedder))
             met = [asked.scores(part.shelf.words, len(part.mask), part.mask) for part in parts]
+        matching = [
+            best(np.where(part.mask, scores, 0.0), _WORDS)
+            for part, (scores, _) in zip(parts, met, strict=True)
+        ]
         candidates = self._lore.candidates(asked, vector, tags, _WORDS)
         similar.update(self._answer(asking))
         with self._lock:
-            for part, found in zip(parts, met, strict=True):
-                candidates += part.shelf.candidates(found, similar, part.mask, _WORDS, time, part.channel)
+            for part, found, places in zip(parts, met, matching, strict=True):
+                candidates += part.shelf.candidates(found, similar, places, part.mask, time, part.channel)
         hits = rank(candidates, self._weights, meaning=bool(vector.any()) and self._embedder.meaning)
         # Texts are read for a choice of twice as many; for all of them only where those say the same too often.
         chosen = self._chosen(asked, hits[: 2 * limit], limit)
@@ -304,33 +308,36 @@ class Recaller:
         """Reads the texts of the best hits, and of these picks the ones that add something."""
         records = self._journal.read([hit.candidate.key for hit in hits if hit.candidate.key >= 0])
         read: list[Hit] = []
+        spelling: dict[int, Mapping[str, str]] = {}
         for hit in hits:
             held = hit.candidate.terms
             if hit.candidate.key >= 0:
                 record = records.get(hit.candidate.key)
                 if record is None:
                     continue
-                held = frozenset(terms(record.text))
+                spelling[record.seq] = words = spelled(record.text)
+                held = frozenset(words)
                 said = record.kind == "turn" and record.origin == "player"
                 if said and held <= asked.terms.union(terms(f"{record.npc} {record.interlocutor}")):
                     continue  # the same was said before: no news
             read.append(Hit(replace(hit.candidate, terms=held), hit.score))
         return [
-            self._passage(asked, hit, records.get(hit.candidate.key))
+            self._passage(asked, hit, records.get(hit.candidate.key), spelling)
             for hit in pick(read, self._weights, limit)
         ]
 
-    def _passage(self, asked: Query, hit: Hit, record: Record | None) -> Passage:
+    def _passage(
+        self, asked: Query, hit: Hit, record: Record | None, spelling: Mapping[int, Mapping[str, str]]
+    ) -> Passage:
         if record is not None:
             found, text, source = f"{_MEMORY}{record.seq}", record.text, f"memory/{record.kind}"
-            read = text
+            as_written = spelling[record.seq]
         else:
             lore = self._lore.passages[self._lore.key(hit.candidate.key)]
             found, text, source = lore.id, lore.text, lore.source
-            read = f"{lore.title}\n{text}"
+            as_written = spelled(f"{lore.title}\n{text}")
         # People read words, not stems.
-        spelling = spelled(read)
-        words = [spelling[term] for term in asked.found_in(hit.candidate.terms)]
+        words = [as_written[term] for term in asked.found_in(hit.candidate.terms)]
         return Passage(found, text, source, hit.score, hit.reason(self._weights, words))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Collection, Iterable, KeysView, Mapping, Set
+from collections.abc import Collection, Iterable, KeysView, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from npcsdk.memory.knowledge import Channel
 from npcsdk.memory.lexical import LexicalIndex
-from npcsdk.memory.query import best
 from npcsdk.memory.records import FACT, Record
 from npcsdk.memory.registry import Embedder, Vectors
 from npcsdk.memory.scoring import Candidate
@@ -38,7 +37,8 @@ class Shelf:
         self._fresh = ExactVectors(dimensions)  # of records that the index may not hold yet
         self._unread: deque[tuple[int, str]] = deque(maxlen=_EMBED_NOW)  # of these, not embedded so far
         self._positions: array[int] = array("q")
-        self._timelines: array[int] = array("q")
+        self._lines: array[int] = array("i")  # numbers of timelines, in the order of `_line`
+        self._line: dict[int, int] = {}
         self._people: array[int] = array("i")
         self._at: array[float] = array("d")
         self._importance: array[float] = array("f")
@@ -67,7 +67,7 @@ class Shelf:
                 continue
             document = self.words.add(terms(record.text))
             self._positions.append(record.seq)
-            self._timelines.append(record.timeline)
+            self._lines.append(self._line.setdefault(record.timeline, len(self._line)))
             self._people.append(self._person.setdefault(record.interlocutor, len(self._person)))
             self._at.append(record.at)
             self._importance.append(record.importance)
@@ -119,13 +119,13 @@ class Shelf:
             mask = np.zeros(0, dtype=np.bool_)
         done = len(mask)
         if done < len(self):
-            # np.array copies: an array.array must not be viewed while it may still grow
-            positions = np.array(self._positions[done:], dtype=np.int64)
-            timelines = np.array(self._timelines[done:], dtype=np.int64)
-            people = np.array(self._people[done:], dtype=np.int32)
-            seen, inverse = np.unique(timelines, return_inverse=True)
-            limits = np.array([view.limits.get(int(timeline), -1) for timeline in seen], dtype=np.int64)
-            new = (positions <= limits[inverse]) & ((people == person) | (people == 0))
+            # The views are gone when this is done: an array.array must not be viewed while it grows.
+            limits = np.array([view.limits.get(timeline, -1) for timeline in self._line], dtype=np.int64)
+            new = (
+                np.frombuffer(self._positions, np.int64)[done:]
+                <= limits[np.frombuffer(self._lines, np.int32)[done:]]
+            )
+            new &= np.isin(np.frombuffer(self._people, np.int32)[done:], (person, 0))
             new[[document - done for document in self._gone if document >= done]] = False
             mask = self._masks[view.timeline, person] = np.concatenate([mask, new])
         hidden = [document for turn in without_turns for document in self._turns.get(turn, ())]
@@ -200,12 +200,12 @@ class Shelf:
         self,
         met: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
         similar: Mapping[int, float],
+        matching: Sequence[int],
         mask: npt.NDArray[np.bool_],
-        limit: int,
         now: float,
         channel: Channel,
     ) -> list[Candidate]:
-        """What may be recalled: positions that are ``similar`` (→ cosine) and the best ``limit`` by words.
+        """What may be recalled: positions that are ``similar`` (→ cosine), and documents ``matching`` by words.
 
         ``met``: scores and coverage of the first ``len(mask)`` documents. ``now`` is game time.
         ``mask`` is `visible`'s, possibly of a moment ago: documents that came since are not candidates.
@@ -216,7 +216,7 @@ class Shelf:
             for position, document in self.documents(similar).items()
             if document < len(mask) and mask[document]
         }
-        for document in best(np.where(mask, scores, 0.0), limit):
+        for document in matching:
             cosines.setdefault(document, None)
         return [
             Candidate(
