@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from benchmarks.quality.cases import Case, all_cases
 from benchmarks.quality.play import Player, Reply
 from benchmarks.quality.score import right_arguments
 from npcsdk.backends import registry
-from npcsdk.backends.base import Backend, Constraint, Finish, ModelSource, Piece, Request, Sampling
+from npcsdk.backends.base import Backend, Constraint, Finish, ModelSource, Piece, Prompt, Request, Sampling
 
 __all__ = ["costs", "held_out"]
 
@@ -34,13 +35,15 @@ def costs(
     base = _prompt(backend, CACHED)
     fresh = iter(range(1, 10_000))
     known = constraint(0)
+    prompts = itertools.cycle(_alike(backend, base))
 
     def measured(held: Callable[[], Constraint | None]) -> Callable[[], float]:
         def side() -> float:
-            number = next(fresh)
-            prompt = _longer(backend, base, number)
             request = Request(
-                prompt=prompt, sampling=Sampling(max_tokens=2, seed=1), constraint=held(), session="warm"
+                prompt=next(prompts),
+                sampling=Sampling(max_tokens=2, seed=1),
+                constraint=held(),
+                session="warm",
             )
             begun = time.perf_counter()
             first = 0.0
@@ -77,6 +80,20 @@ def costs(
         note="floor: the same without; decoding alone",
     )
     backend.close()
+
+
+def _alike(backend: Backend, base: Prompt) -> tuple[Prompt, Prompt]:
+    """Two next turns of equally many tokens, each of which differs from the other in its first."""
+    encoding: Any = backend._encoding  # type: ignore[attr-defined]
+    found: dict[int, tuple[Prompt, int]] = {}
+    shared = len(encoding.encode(base))
+    for number in range(1, 1000):
+        prompt = _longer(backend, base, number)
+        ids = encoding.encode(prompt)
+        other, first = found.setdefault(len(ids), (prompt, ids[shared]))
+        if first != ids[shared]:
+            return other, prompt
+    raise AssertionError("no two turns are of one length")
 
 
 def _per_token(backend: Backend, held: Constraint | None, prompt: Any) -> float:

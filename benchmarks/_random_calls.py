@@ -1,7 +1,8 @@
 """Random weights held to random actions: what comes out is legal calls or plain speech, in every runtime.
 
 Half of the turns are forced to open a call, so that calls are made at all: the first tokens of the reply are chosen for
-the model, and all the rest is its own and the constraint's.
+the model, and all the rest is its own and the constraint's. OpenVINO chooses tokens itself; there the constraint says
+that a reply begins with a call.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from benchmarks.harness import Skipped
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.formats import KNOWN, ToolFormat, load_format
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.backends import reply
+from npcsdk.backends import openvino_tags, reply
 from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
 from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.sampler import Bitmask, Logits, Sampler
 from npcsdk.dialogue.turn import TurnMachine
+from npcsdk.errors import MissingExtra
 from npcsdk.events import Action, Refused
+from npcsdk.models.convert import convert
 
 __all__ = ["Tally", "judge", "play", "tiny"]
 
@@ -64,7 +67,11 @@ def play(backend: Backend, encoding: Encoding, count: int, seed: int = 1) -> tup
         constraint = offer.constraint(tool_format, MOST_CALLS)
         tally = forced if number % 2 else free
         begun = time.perf_counter()
-        with _opening(encoding.encode_text(constraint.opening) if number % 2 else []):
+        held = nullcontext()
+        if number % 2:
+            openvino = backend.capabilities.backend == "openvino_genai"
+            held = _tag_first() if openvino else _opening(encoding.encode_text(constraint.opening))
+        with held:
             text = _said(backend, constraint, seed=number)
         tally.slowest = max(tally.slowest, time.perf_counter() - begun)
         judge(text, offer, tool_format, tally)
@@ -95,6 +102,25 @@ def _opening(tokens: list[int]) -> Iterator[None]:
         yield
     finally:
         reply.Sampler = before  # type: ignore[misc]
+
+
+@contextmanager
+def _tag_first() -> Iterator[None]:
+    """While it lasts, OpenVINO's replies begin with a call."""
+    before = openvino_tags._tags
+
+    def tags(genai: Any, constraint: Constraint) -> Any:
+        config = before(genai, constraint)
+        triggered = config.structural_tags_config
+        triggered.at_least_one = True
+        config.structural_tags_config = triggered
+        return config
+
+    openvino_tags._tags = tags
+    try:
+        yield
+    finally:
+        openvino_tags._tags = before
 
 
 def _said(backend: Backend, constraint: Constraint, seed: int) -> str:
@@ -179,7 +205,7 @@ def judge(text: str, offer: Offer, tool_format: ToolFormat, tally: Tally) -> Non
 
 
 def tiny(runtime: str, folder: Path) -> Path:
-    """A model of a few thousand random weights for ``transformers`` or ``llama_cpp``, made once.
+    """A model of a few thousand random weights for a runtime other than onnxruntime-genai, made once.
 
     Raises:
         Skipped: a package that making it needs is absent.
@@ -193,8 +219,12 @@ def tiny(runtime: str, folder: Path) -> Path:
         path = folder / f"random-{runtime}"
         if runtime == "transformers":
             return path if path.is_dir() else hugging_face(path, "nemotron")
+        if runtime == "openvino_genai":
+            if not path.is_dir():
+                convert(str(tiny("transformers", folder)), "openvino", path, precision="fp32")
+            return path
         path.mkdir(parents=True, exist_ok=True)
         (path / "npcsdk.json").write_text('{"prompt_format": "nemotron", "tool_format": "nemotron"}')
         return gguf_file(path / "model.gguf", "nemotron")
-    except ImportError as error:
-        raise Skipped(f"{runtime}: {error.name} is not installed") from error
+    except (ImportError, MissingExtra) as error:
+        raise Skipped(f"{runtime}: {error}") from error

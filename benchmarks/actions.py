@@ -217,7 +217,7 @@ def _constraints(encoding: TextEncoding, setting: Setting) -> Iterator[Row]:
 
 def _random_weights(folder: Path, setting: Setting) -> Iterator[Row]:
     count = 200 if setting.quick else 2000
-    for runtime in ("onnx_genai", "llama_cpp", "transformers"):
+    for runtime in ("onnx_genai", "llama_cpp", "transformers", "openvino_genai"):
         try:
             model = folder if runtime == "onnx_genai" else _random_calls.tiny(runtime, setting.cache)
             backend = registry.load(replace(registry.resolve(str(model)), options={"threads": 1}))

@@ -2,7 +2,8 @@
 
 A constraint becomes a grammar: free text, in which the opening marker can only be followed by one JSON object
 that satisfies a tool's schema and by the closing marker, then free text again. Compiled grammars are kept and
-copied.
+copied. A new one can be compiled while the prompt is computed: the engine needs no Python meanwhile, and it is in
+force from the first token on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +28,9 @@ __all__ = ["Guidance", "Guide", "grammar"]
 _CACHED = 16
 _LONG = 8
 """A list of more names than this is worth sharing."""
+_LARGE = 100_000
+"""Code points of a grammar that takes longer to compile than a prompt may take to compute: nobody else's tokens shall
+wait for it."""
 # The spelling that models were trained on, and no room for a model to wander off in white space.
 _JSON_STYLE: dict[str, Any] = {
     "whitespace_flexible": False,
@@ -36,24 +41,36 @@ _JSON_STYLE: dict[str, Any] = {
 
 
 class Guide:
-    """The legal next tokens of one generation."""
+    """The legal next tokens of one generation. ``compiled`` may still be in the making; the first use waits for it."""
 
-    __slots__ = ("_ends", "_mask", "_matcher", "_pointer", "_size", "_stop")
+    __slots__ = ("_compiled", "_ends", "_mask", "_matcher", "_pointer", "_size", "_stop")
 
-    def __init__(self, matcher: LLMatcher, width: int, stop: int, ends: Collection[int]) -> None:
-        self._matcher = matcher
+    def __init__(self, compiled: Future[LLMatcher], width: int, stop: int, ends: Collection[int]) -> None:
+        self._compiled = compiled
+        self._matcher: LLMatcher | None = None
         self._mask: Bitmask = np.zeros((width + 31) // 32, dtype=np.int32)
         self._pointer = self._mask.ctypes.data
         self._size = self._mask.nbytes
         self._stop = stop
         self._ends = [end for end in ends if end != stop]
 
+    def wait(self) -> LLMatcher:
+        """Wait until the constraint is in force."""
+        self._matcher = self._compiled.result().deep_copy()
+        return self._matcher
+
     def legal(self) -> Bitmask:
         """The mask of tokens that may come next, in the form that `sampler` takes; valid until the next call.
 
         Tokens that end the reply are legal together: where the text may end.
+
+        Raises:
+            BackendError: what `Guidance.start` raises, for a guide that was begun with `Guidance.begin`.
         """
-        self._matcher.unsafe_compute_mask_ptr(self._pointer, self._size)
+        matcher = self._matcher
+        if matcher is None:
+            matcher = self.wait()
+        matcher.unsafe_compute_mask_ptr(self._pointer, self._size)
         if self._ends and (int(self._mask[self._stop >> 5]) >> (self._stop & 31)) & 1:
             for end in self._ends:
                 self._mask[end >> 5] |= np.uint32(1 << (end & 31)).astype(np.int32)
@@ -65,9 +82,12 @@ class Guide:
         Raises:
             BackendError: code ``constraint_failed``, when the engine gives up (a schema beyond its limits).
         """
-        if not self._matcher.consume_token(token):
+        matcher = self._matcher
+        if matcher is None:
+            matcher = self.wait()
+        if not matcher.consume_token(token):
             raise BackendError(
-                f"The constraint failed: {self._matcher.get_error() or 'an illegal token was chosen'}.",
+                f"The constraint failed: {matcher.get_error() or 'an illegal token was chosen'}.",
                 code="constraint_failed",
                 hint="Make the actions' schemas simpler.",
             )
@@ -94,7 +114,7 @@ class Guidance:
                 hint="Copy the model's folder again.",
             ) from error
         self._lock = threading.Lock()
-        self._compiled: deque[tuple[Constraint, LLMatcher]] = deque(maxlen=_CACHED)
+        self._compiled: deque[tuple[Constraint, Future[LLMatcher]]] = deque(maxlen=_CACHED)
 
     def start(self, constraint: Constraint, ends: Collection[int] = ()) -> Guide:
         """A guide from the beginning of a reply. ``ends`` are further tokens that end it.
@@ -102,25 +122,64 @@ class Guidance:
         Raises:
             BackendError: code ``constraint_unsupported``, for a schema that cannot be held.
         """
-        with self._lock:
-            matcher = self._find(constraint)
-        return Guide(matcher, self._width, self._stop, ends)
+        guide = self.begin(constraint, ends, behind=False)
+        guide.wait()
+        return guide
 
-    def _find(self, constraint: Constraint) -> LLMatcher:
-        for known, matcher in self._compiled:
-            # Comparing costs microseconds, making a key of large schemas would cost a millisecond.
-            if known is constraint or known == constraint:
-                return matcher.deep_copy()
-        text = grammar(constraint, self._encoding.token_id)
-        matcher = LLMatcher(self._tokenizer, text, log_level=0)
-        if matcher.is_error():
-            raise BackendError(
-                f"The actions offered cannot be made a constraint: {matcher.get_error()}",
-                code="constraint_unsupported",
-                hint="Keep to plain JSON Schema in parameters: types, enum, minimum, maximum, maxLength.",
-            )
-        self._compiled.appendleft((constraint, matcher))
-        return matcher.deep_copy()
+    def begin(self, constraint: Constraint, ends: Collection[int] = (), *, behind: bool = True) -> Guide:
+        """The same, but a new constraint is compiled behind the caller's back, and the guide's first use waits for it.
+
+        What `start` raises is raised there.
+
+        Args:
+            behind: False: compile it in this thread. A very large one is anyway.
+        """
+        with self._lock:
+            for known, compiled in self._compiled:
+                # Comparing costs microseconds, making a key of large schemas would cost a millisecond.
+                if known is constraint or known == constraint:
+                    return Guide(compiled, self._width, self._stop, ends)
+            future: Future[LLMatcher] = Future()
+            entry = (constraint, future)
+            self._compiled.appendleft(entry)
+        try:
+            text = grammar(constraint, self._encoding.token_id)
+            if not behind or len(text) > _LARGE or not _in_a_thread(self._compile, text, entry):
+                self._compile(text, entry)
+        except BaseException as error:  # nobody may wait for what does not come
+            self._fail(entry, error)
+            raise
+        return Guide(future, self._width, self._stop, ends)
+
+    def _compile(self, text: str, entry: tuple[Constraint, Future[LLMatcher]]) -> None:
+        try:
+            matcher = LLMatcher(self._tokenizer, text, log_level=0)
+            if matcher.is_error():
+                raise BackendError(
+                    f"The actions offered cannot be made a constraint: {matcher.get_error()}",
+                    code="constraint_unsupported",
+                    hint="Keep to plain JSON Schema in parameters: types, enum, minimum, maximum, maxLength.",
+                )
+        except BaseException as error:
+            self._fail(entry, error)
+        else:
+            entry[1].set_result(matcher)
+
+    def _fail(self, entry: tuple[Constraint, Future[LLMatcher]], error: BaseException) -> None:
+        """What could not be compiled is not kept, so that a later turn is told so too."""
+        with self._lock:
+            self._compiled = deque((one for one in self._compiled if one is not entry), maxlen=_CACHED)
+        if not entry[1].done():
+            entry[1].set_exception(error)
+
+
+def _in_a_thread(work: Callable[..., None], *arguments: Any) -> bool:
+    """Whether a thread could be had that does it. It is no daemon: the interpreter must not end under native code."""
+    try:
+        threading.Thread(target=work, args=arguments, name="npcsdk-constraint").start()
+    except RuntimeError:  # there are too many, or the interpreter is about to end
+        return False
+    return True
 
 
 class _Tokens:

@@ -68,7 +68,7 @@ class Reply:
         """Choose the next token from ``logits`` (overwritten); a piece when some text is certain.
 
         Raises:
-            BackendError: code ``constraint_failed``.
+            BackendError: code ``constraint_failed``, or ``constraint_unsupported`` the first time.
             ValueError: the logits are no numbers.
         """
         if self._banned is not None:
@@ -131,21 +131,23 @@ class Replies:
 
         Raises:
             PromptTooLong: the prompt leaves no room for a reply.
-            BackendError: the prompt is empty or not of this model, or the constraint cannot be held.
+            BackendError: the prompt is empty or not of this model. (That the constraint cannot be held is raised by
+                the first `Reply.take`: it is compiled while the prompt is computed.)
         """
-        prompt = self._encoding.encode(request.prompt)
-        self._check(prompt)
         known = (self._encoding.token_id(text) for text in request.stop)
         ids = (number for number in known if number is not None and number < self._vocabulary)
         # Stop strings that are control tokens end by id; all of them end by text too.
         ends = frozenset((*self._ends, *ids))
         constraint = request.constraint
+        guide = self._guidance.begin(constraint, ends) if constraint is not None else None
+        prompt = self._encoding.encode(request.prompt)
+        self._check(prompt)
         return Reply(
             prompt,
             min(request.sampling.max_tokens, self._window - len(prompt)),
             sampler=Sampler(request.sampling),
             stream=TextStream(request.stop),
-            guide=self._guidance.start(constraint, ends) if constraint is not None else None,
+            guide=guide,
             ends=ends,
             banned=self._banned(request, ends),
             encoding=self._encoding,

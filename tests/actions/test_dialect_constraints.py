@@ -268,5 +268,9 @@ def test_a_call_may_begin_with_a_token_that_reaches_beyond_its_marker() -> None:
     assert len(replies.bytes_of(first)) > len(tool_format.opening)
     end = replies.token_id("</s>")
     assert end is not None
-    guide = Guidance(replies, stop=end).start(OFFER.constraint(tool_format, 2))
-    assert (int(guide.legal()[first >> 5]) >> (first & 31)) & 1
+    constraint = OFFER.constraint(tool_format, 2)
+    for guide in (
+        Guidance(replies, stop=end).start(constraint),
+        Guidance(replies, stop=end).begin(constraint),
+    ):
+        assert (int(guide.legal()[first >> 5]) >> (first & 31)) & 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
-from npcsdk.backends.base import Constraint, Sampling
+from npcsdk.backends import guidance as guidance_module
+from npcsdk.backends.base import Constraint, Finish, Request, Sampling
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.sampler import Sampler, mask_logits
 from npcsdk.errors import BackendError
-from tests.backends.toy import END, TURN, byte_fallback, byte_level
+from tests.backends.toy import END, TURN, byte_fallback, byte_level, prompt, toy_backend
 
 TOOLS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (
@@ -285,3 +287,79 @@ def test_a_known_constraint_starts_at_once() -> None:
         guidance.start(again)
         times.append(time.perf_counter() - started)
     assert min(times) < compiled / 10
+
+
+# A constraint that is compiled while the prompt is computed.
+
+
+def test_a_guide_that_was_begun_is_the_same_as_one_that_was_started() -> None:
+    constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=TOOLS)
+    encoding = ENCODINGS["byte-level"]
+    begun = Guidance(encoding, stop=END).begin(constraint)
+    started = Guidance(encoding, stop=END).start(constraint)
+    for token in encoding.encode_text(f"So. {CALL} There."):
+        assert (begun.legal() == started.legal()).all()
+        begun.accept(token)
+        started.accept(token)
+    assert (begun.legal() == started.legal()).all()
+
+
+def test_a_first_token_may_be_taken_before_anybody_asked_what_is_legal() -> None:
+    constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=TOOLS)
+    guide = Guidance(ENCODINGS["byte-level"], stop=END).begin(constraint)
+    guide.accept(ENCODINGS["byte-level"].encode_text("So")[0])
+    assert guide.legal().any()
+
+
+def test_what_is_compiled_behind_the_caller_fails_at_its_first_use_and_every_time() -> None:
+    bad = Constraint(opening="<toolcall>", closing="</toolcall>", tools=(("go", {"type": "no such type"}),))
+    guidance = Guidance(ENCODINGS["byte-level"], stop=END)
+    for _ in range(2):
+        guide = guidance.begin(bad)
+        for _ in range(2):
+            with pytest.raises(BackendError) as caught:
+                guide.legal()
+            assert caught.value.code == "constraint_unsupported"
+    with pytest.raises(BackendError, match="cannot be made a constraint"):
+        guidance.start(bad)
+
+
+def test_a_reply_whose_constraint_cannot_be_held_fails_and_the_next_one_does_not() -> None:
+    backend, _ = toy_backend()
+    bad = Constraint(opening="<toolcall>", closing="</toolcall>", tools=(("go", {"type": "no such type"}),))
+    with pytest.raises(BackendError) as caught:
+        list(backend.generate(Request(prompt=prompt("Hi"), sampling=Sampling(max_tokens=4), constraint=bad)))
+    assert caught.value.code == "constraint_unsupported"
+    good = Constraint(opening="<toolcall>", closing="</toolcall>", tools=TOOLS)
+    said = list(
+        backend.generate(Request(prompt=prompt("Hi"), sampling=Sampling(max_tokens=4), constraint=good))
+    )
+    assert isinstance(said[-1], Finish)
+
+
+@pytest.mark.parametrize("case", ["many turns at once", "no thread to be had", "a very large one"])
+def test_a_constraint_is_compiled_once(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[int] = []
+    matcher, here = guidance_module.LLMatcher, threading.get_ident()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        compiled.append(threading.get_ident())
+        return matcher(*arguments, **options)
+
+    monkeypatch.setattr(guidance_module, "LLMatcher", counted)
+    tools = TOOLS
+    if case == "no thread to be had":
+
+        def refuse(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    elif case == "a very large one":
+        names = [f"target {number:0100}" for number in range(1000)]
+        tools = (("go", {"type": "object", "properties": {"to": {"enum": names}}, "required": ["to"]}),)
+    guidance = Guidance(ENCODINGS["byte-level"], stop=END)
+    constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=tools)
+    guides = [guidance.begin(constraint) for _ in range(4)]
+    assert all(guide.legal().any() for guide in guides)
+    assert len(compiled) == 1
+    assert (compiled[0] == here) is (case != "many turns at once")
