@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.encoding import Encoding, TextEncoding, VocabularyEncoding
 from npcsdk.backends.llama_engine import BatchingBackend
+from npcsdk.backends.options import check_options
 from npcsdk.backends.plan import Entry
 from npcsdk.backends.sampler import Logits
 from npcsdk.errors import ModelError
@@ -50,7 +51,9 @@ _NOT_OURS = (
     "limits",
 )  # Options of a whole world travel together; these are the dialogue's.
 _CHOICES = {"device": ("cpu", "gpu", "auto"), "cache_type": ("f16", "f32")}
-_NUMBERS = ("threads", "context_length", "cache_bytes", "saved_bytes", "piece_ms")
+_WHOLE = ("threads", "context_length", "cache_bytes", "saved_bytes")
+_NUMBERS = (*_WHOLE, "piece_ms")
+_MOST_THREADS = 512  # With more the runtime ends the process.
 _MOST_SEQUENCES = 64
 _BATCH = 512
 _PAD = 256  # The runtime rounds a sequence's window up to this many cells.
@@ -217,7 +220,9 @@ def load(source: ModelSource) -> Backend:
         if own:
             encoding = TextEncoding.from_text(own, path, vocabulary=encoding.vocabulary)
         shape = _shape(model, source, options)
-        context = _context(model, shape, int(options.get("threads", os.cpu_count() or 1)), path)
+        context = _context(
+            model, shape, int(options.get("threads", min(os.cpu_count() or 1, _MOST_THREADS))), path
+        )
         runtime = _Runtime(model, context, source.name, shape, ends)
         _try(runtime, path)
         return BatchingBackend(
@@ -234,23 +239,21 @@ def load(source: ModelSource) -> Backend:
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in given.items():
-        if name in _NOT_OURS:
-            continue
-        if name not in _CHOICES and name not in _NUMBERS:
-            raise ModelError(
-                f"The backend llama_cpp has no option {name!r}.",
-                code="option_unknown",
-                hint=f"Its options: {', '.join((*_CHOICES, *_NUMBERS))}.",
-            )
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        if not (value in _CHOICES[name] if name in _CHOICES else number):
-            raise ModelError(
-                f"The option {name!r} cannot be {value!r}.",
-                code="option_invalid",
-                hint="; ".join(f"{key} is one of {', '.join(values)}" for key, values in _CHOICES.items())
-                + "; all others are numbers above zero.",
-            )
+    check_options(
+        "llama_cpp",
+        given,
+        (*_CHOICES, *_NUMBERS),
+        numbers=_NUMBERS,
+        choices=_CHOICES,
+        whole=_WHOLE,
+        others=_NOT_OURS,
+    )
+    if int(given.get("threads", 1)) > _MOST_THREADS:
+        raise ModelError(
+            f"The option 'threads' cannot be {given['threads']}.",
+            code="option_invalid",
+            hint=f"llama.cpp takes up to {_MOST_THREADS}.",
+        )
     return given
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ def check_options(
     *,
     numbers: Collection[str],
     choices: Mapping[str, Sequence[str]],
+    whole: Collection[str] = (),
     switches: Collection[str] = (),
     others: Collection[str] = (),
 ) -> Mapping[str, Any]:
@@ -25,6 +27,7 @@ def check_options(
     Args:
         known: the options there are, in the order in which a person is told of them.
         numbers: those that are numbers above zero.
+        whole: those of the numbers that are whole.
         choices: what those that are one of some words may be. The rest of them are free text.
         switches: those that are true, false or text.
         others: names that belong to somebody else, and are passed over.
@@ -42,15 +45,15 @@ def check_options(
                 hint=f"Its options: {', '.join(known)}.",
             )
         if name in numbers:
-            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+            good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+            good = good and (name not in whole or value % 1 == 0)
         elif name in switches:
             good = isinstance(value, bool | str)
         else:
             good = isinstance(value, str) and value in choices.get(name, (value,))
         if not good:
-            words = ", ".join(
-                choices.get(name, ("a name",) if name == "device" else ("a number above zero",))
-            )
+            number = "a whole number above zero" if name in whole else "a number above zero"
+            words = ", ".join(choices.get(name, ("a name",) if name == "device" else (number,)))
             raise ModelError(
                 f"The option {name!r} cannot be {value!r}.",
                 code="option_invalid",

@@ -337,6 +337,10 @@ def test_an_architecture_that_nobody_knows(files: dict[str, Path], tmp_path: Pat
     [
         ({"thread": 2}, "option_unknown"),
         ({"threads": 0}, "option_invalid"),
+        ({"threads": 0.5}, "option_invalid"),
+        ({"threads": 513}, "option_invalid"),
+        ({"context_length": float("inf")}, "option_invalid"),
+        ({"piece_ms": "50"}, "option_invalid"),
         ({"device": "abacus"}, "option_invalid"),
         ({"cache_type": "q1"}, "option_invalid"),
         ({"cache_bytes": 1000}, "option_invalid"),
