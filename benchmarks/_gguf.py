@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,9 +52,15 @@ def gguf(shape: Shape, cache: Path, *, vocabulary: int = 3072) -> Path:
     eight = format_.GGMLQuantizationType.Q8_0
 
     def matrix(name: str, height: int, width: int, silent: int = 0) -> None:
-        values = random.standard_normal((height, width), dtype=np.float32) * np.float32(0.02)
-        values[:silent] = 0  # Far below the best of the others.
-        writer.add_tensor(name, format_.quants.quantize(values, eight), raw_dtype=eight)
+        blocks: list[Any] = []
+        for start in range(
+            0, height, 8192
+        ):  # Whole, a large vocabulary's would take three times its size at once.
+            values = random.standard_normal((min(8192, height - start), width), dtype=np.float32)
+            values *= np.float32(0.02)
+            values[: max(silent - start, 0)] = 0  # Far below the best of the others.
+            blocks.append(format_.quants.quantize(values, eight))
+        writer.add_tensor(name, np.concatenate(blocks), raw_dtype=eight)
 
     def norm(name: str) -> None:
         writer.add_tensor(f"{name}.weight", np.ones(shape.hidden_size, dtype=np.float32))
