@@ -40,10 +40,22 @@ class ConversationLike(Protocol):
     @property
     def id(self) -> str: ...
     def say(
-        self, line: str, *, turn: str | None, state: Mapping[str, Any] | None, seed: int | None
+        self,
+        line: str,
+        *,
+        turn: str | None,
+        state: Mapping[str, Any] | None,
+        seed: int | None,
+        priority: int,
     ) -> Iterator[Event]: ...
     def react(
-        self, happening: str, *, turn: str | None, state: Mapping[str, Any] | None, seed: int | None
+        self,
+        happening: str,
+        *,
+        turn: str | None,
+        state: Mapping[str, Any] | None,
+        seed: int | None,
+        priority: int,
     ) -> Iterator[Event]: ...
     def update(self, state: Mapping[str, Any]) -> None: ...
     def prepare(self, line: str = "") -> Tokens: ...

@@ -176,13 +176,17 @@ class _ConversationBase(Generic[TurnT]):
         """The name under which this conversation can be continued another day; None until the server told it."""
         return self._core.history(self._id) or self._given_history
 
-    def say(self, line: str, *, state: State | None = None, seed: int | None = None) -> TurnT:
+    def say(
+        self, line: str, *, state: State | None = None, seed: int | None = None, priority: int = 0
+    ) -> TurnT:
         """The player speaks; the character's turn begins.
 
         Args:
             line: what the player says, at least one character that is not a space.
             state: the game's state now: what conditions and actions look at.
             seed: makes the sampling repeatable on one machine and model.
+            priority: of several characters' turns at once the highest goes first: -9 to 9, say 1 for whom the
+                player faces and -1 for the crowd behind.
 
         Raises:
             ProtocolError: the line or the state has no form on the wire (code ``unencodable``, ``too_large``).
@@ -190,14 +194,30 @@ class _ConversationBase(Generic[TurnT]):
         """
         turn = secrets.token_hex(8)
         return self._begin(
-            Say(conversation=self._id, turn=turn, line=line, state=dict(state or {}), seed=seed)
+            Say(
+                conversation=self._id,
+                turn=turn,
+                line=line,
+                state=dict(state or {}),
+                seed=seed,
+                priority=priority or None,
+            )
         )
 
-    def react(self, happening: str, *, state: State | None = None, seed: int | None = None) -> TurnT:
+    def react(
+        self, happening: str, *, state: State | None = None, seed: int | None = None, priority: int = 0
+    ) -> TurnT:
         """Something happened in the game; the character may remark on it. Otherwise as `say`."""
         turn = secrets.token_hex(8)
         return self._begin(
-            React(conversation=self._id, turn=turn, happening=happening, state=dict(state or {}), seed=seed)
+            React(
+                conversation=self._id,
+                turn=turn,
+                happening=happening,
+                state=dict(state or {}),
+                seed=seed,
+                priority=priority or None,
+            )
         )
 
     def typing(self, line: str) -> None:
@@ -293,13 +313,17 @@ class Npc(NpcBase[Conversation]):
     def _open(self, player: str, history: str | None) -> Conversation:
         return Conversation(self._world, Turn, self.id, player, history)
 
-    def say(self, line: str, *, state: State | None = None, seed: int | None = None) -> Turn:
+    def say(
+        self, line: str, *, state: State | None = None, seed: int | None = None, priority: int = 0
+    ) -> Turn:
         """Say something in the character's default conversation; see `Conversation.say`."""
-        return self.default.say(line, state=state, seed=seed)
+        return self.default.say(line, state=state, seed=seed, priority=priority)
 
-    def react(self, happening: str, *, state: State | None = None, seed: int | None = None) -> Turn:
+    def react(
+        self, happening: str, *, state: State | None = None, seed: int | None = None, priority: int = 0
+    ) -> Turn:
         """Let the character react in its default conversation; see `Conversation.react`."""
-        return self.default.react(happening, state=state, seed=seed)
+        return self.default.react(happening, state=state, seed=seed, priority=priority)
 
 
 class AsyncNpc(NpcBase[AsyncConversation]):
@@ -308,10 +332,14 @@ class AsyncNpc(NpcBase[AsyncConversation]):
     def _open(self, player: str, history: str | None) -> AsyncConversation:
         return AsyncConversation(self._world, AsyncTurn, self.id, player, history)
 
-    def say(self, line: str, *, state: State | None = None, seed: int | None = None) -> AsyncTurn:
+    def say(
+        self, line: str, *, state: State | None = None, seed: int | None = None, priority: int = 0
+    ) -> AsyncTurn:
         """Say something in the character's default conversation; see `Conversation.say`."""
-        return self.default.say(line, state=state, seed=seed)
+        return self.default.say(line, state=state, seed=seed, priority=priority)
 
-    def react(self, happening: str, *, state: State | None = None, seed: int | None = None) -> AsyncTurn:
+    def react(
+        self, happening: str, *, state: State | None = None, seed: int | None = None, priority: int = 0
+    ) -> AsyncTurn:
         """Let the character react in its default conversation; see `Conversation.react`."""
-        return self.default.react(happening, state=state, seed=seed)
+        return self.default.react(happening, state=state, seed=seed, priority=priority)

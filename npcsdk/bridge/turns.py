@@ -127,7 +127,13 @@ class Turns:
             else:
                 ask = handle.say if isinstance(command, Say) else handle.react
                 line = command.line if isinstance(command, Say) else command.happening
-                for event in ask(line, turn=command.turn, state=command.state, seed=command.seed):
+                for event in ask(
+                    line,
+                    turn=command.turn,
+                    state=command.state,
+                    seed=command.seed,
+                    priority=command.priority or 0,
+                ):
                     if isinstance(event, End | Failed):
                         last = event  # sent when the generator is done: by then the turn is in the journal
                     else:

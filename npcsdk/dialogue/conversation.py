@@ -110,6 +110,7 @@ class Conversation:
         turn: str | None = None,
         state: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        priority: int = 0,
     ) -> Iterator[Event]:
         """The player says ``line``; the events of the answer, as they come.
 
@@ -119,6 +120,7 @@ class Conversation:
             turn: an id for the turn, from whoever asks.
             state: what is so in the game now; merged into what was sent before.
             seed: makes the sampling repeatable.
+            priority: of several characters' turns at once the highest goes first; 0 is the usual.
 
         Raises:
             TurnError: at once, before anything is generated: ``line_empty``, ``line_too_long``, ``turn_in_progress``,
@@ -129,7 +131,7 @@ class Conversation:
             what = "holds only control tokens" if line.strip() else "is empty"
             raise TurnError(f"The player's line {what}.", hint="Send some words.", code="line_empty")
         self._composer.check_line(line)
-        return self._begin(line, "", turn, state, seed)
+        return self._begin(line, "", turn, state, seed, priority)
 
     def react(
         self,
@@ -138,6 +140,7 @@ class Conversation:
         turn: str | None = None,
         state: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        priority: int = 0,
     ) -> Iterator[Event]:
         """Something happened in the game; the character remarks on it of its own accord. Otherwise as `say`."""
         happening = scrubbed(happening)
@@ -148,7 +151,7 @@ class Conversation:
                 code="line_empty",
             )
         self._composer.check_line(happening)
-        return self._begin(REACT_LINE, happening, turn, state, seed)
+        return self._begin(REACT_LINE, happening, turn, state, seed, priority)
 
     def cancel(self, arrived: Collection[str] | None = None) -> None:
         """Stop the turn that runs, or what is being prepared, within one piece of work. No action leaves any more.
@@ -259,7 +262,13 @@ class Conversation:
     # One turn.
 
     def _begin(
-        self, line: str, happening: str, turn: str | None, state: Mapping[str, Any] | None, seed: int | None
+        self,
+        line: str,
+        happening: str,
+        turn: str | None,
+        state: Mapping[str, Any] | None,
+        seed: int | None,
+        priority: int,
     ) -> Iterator[Event]:
         with self._condition:
             if self._closed:
@@ -286,6 +295,7 @@ class Conversation:
                 happening=happening,
                 state=now,
                 seed=seed,
+                priority=priority,
                 timeline=self._mind.memory.timeline,
                 clock=TurnClock(),
                 cancelled=lambda: self._cancelled,
@@ -396,6 +406,7 @@ class Conversation:
             constraint=constraint,
             cancel=flag,
             session=self.id,
+            priority=turn.priority,
         )
         generation = mind.backend.generate(request)
         try:

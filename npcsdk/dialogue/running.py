@@ -39,6 +39,7 @@ class Running:
     happening: str
     state: Mapping[str, Any]
     seed: int | None
+    priority: int
     timeline: int
     clock: TurnClock
     cancelled: Callable[[], bool] = lambda: False

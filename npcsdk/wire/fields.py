@@ -26,6 +26,7 @@ __all__ = [
     "number",
     "numbering",
     "optional",
+    "priority",
     "record",
     "seed",
     "text",
@@ -90,6 +91,13 @@ def natural(value: Any) -> int:
 def seed(value: Any) -> int:
     if natural(value) >= 1 << 63:
         raise Wrong("is not below 2**63")
+    return value
+
+
+def priority(value: Any) -> int:
+    """Which of several turns goes first: -9 to 9."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -9 <= value <= 9:
+        raise Wrong(f"is {value if isinstance(value, int) else _name(value)}, not an integer from -9 to 9")
     return value
 
 

@@ -122,6 +122,7 @@ class Say:
     line: str = declare(check.text)
     state: Mapping[str, Any] = declare(check.mapping, dict)
     seed: int | None = declare(check.optional(check.seed), None)
+    priority: int | None = declare(check.optional(check.priority), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class React:
     happening: str = declare(check.text)
     state: Mapping[str, Any] = declare(check.mapping, dict)
     seed: int | None = declare(check.optional(check.seed), None)
+    priority: int | None = declare(check.optional(check.priority), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,8 +86,10 @@ def samples() -> Iterator[tuple[str, m.Message]]:
             seed=4294967296,
         ),
     )
+    yield "say, to whom the player faces", m.Say(**_PLACE, line="Good evening!", priority=1)
     yield "react", m.React(**_PLACE, happening="A bell rings.")
     yield "react, all fields", m.React(**_PLACE, happening="A bell rings.", state={"night": False}, seed=0)
+    yield "react, of the crowd", m.React(**_PLACE, happening="A bell rings.", seed=0, priority=-2)
     yield "cancel", m.Cancel(**_PLACE)
     yield "cancel, with the actions that have come", m.Cancel(**_PLACE, actions=("a1",))
     yield "result", m.Result(**_PLACE, action="a1")
@@ -261,7 +263,8 @@ def render() -> str:
         payload = encode(message)
         fields: dict[str, Any] = unpack(payload)
         kind = str(fields.get("command") or fields["event"])
-        since = [1, 1] if "first" in fields or "retry_ms" in fields else list(m.SINCE.get(kind, (1, 0)))
+        newer = not {"first", "retry_ms", "priority"}.isdisjoint(fields)
+        since = [1, 1] if newer else list(m.SINCE.get(kind, (1, 0)))
         origin = "client" if "command" in fields else "server"
         vectors.append(
             f'  {{"name": {json.dumps(name)}, "from": "{origin}", "since": {json.dumps(since)},\n'

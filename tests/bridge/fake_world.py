@@ -30,7 +30,7 @@ class FakeConversation:
         self.waiting: dict[str, tuple[threading.Event, list[Any]]] = {}
         self.closed = False
 
-    def say(self, line, *, turn=None, state=None, seed=None) -> Iterator[Event]:
+    def say(self, line, *, turn=None, state=None, seed=None, priority=0) -> Iterator[Event]:
         if not line.strip():
             raise TurnError("The line is empty.", hint="Say something.", code="empty_line")
         if self.running:
@@ -39,14 +39,16 @@ class FakeConversation:
         self.cancelled.clear()
         self.world.lines.append((self.id, line))
         try:
-            yield from self._perform(line, state or {}, seed)
+            yield from self._perform(line, state or {}, seed, priority)
         finally:
             self.running = False
 
-    def react(self, happening, *, turn=None, state=None, seed=None) -> Iterator[Event]:
-        return self.say(f"say You saw: {happening}", turn=turn, state=state, seed=seed)
+    def react(self, happening, *, turn=None, state=None, seed=None, priority=0) -> Iterator[Event]:
+        return self.say(f"say You saw: {happening}", turn=turn, state=state, seed=seed, priority=priority)
 
-    def _perform(self, line: str, state: Mapping[str, Any], seed: int | None) -> Iterator[Event]:
+    def _perform(
+        self, line: str, state: Mapping[str, Any], seed: int | None, priority: int
+    ) -> Iterator[Event]:
         command, _, rest = line.partition(" ")
         if command == "act":
             name, _, argument = rest.partition(" ")
@@ -95,6 +97,9 @@ class FakeConversation:
             text = " ".join(action.name for action in self.actions())
             yield Text(text=text, offset=0)
             yield End(reason="stop", text=text)
+        elif line.endswith("how urgent"):
+            yield Text(text=str(priority), offset=0)
+            yield End(reason="stop", text=str(priority))
         elif command == "state":
             text = f"{dict(state)} {seed}"
             yield Text(text=text, offset=0)

@@ -59,6 +59,16 @@ def test_state_seed_and_happenings_travel(open_world: Open) -> None:
     assert mira.react("a bell").text().endswith("You saw: a bell")
 
 
+def test_who_goes_first_travels(open_world: Open) -> None:
+    mira = open_world()["mira"]
+    assert mira.say("how urgent", priority=3).text() == "3"
+    assert mira.react("how urgent", priority=-2).text() == "-2"
+    assert mira.say("how urgent").text() == "0"
+    with pytest.raises(ProtocolError) as caught:
+        mira.say("how urgent", priority=10)
+    assert caught.value.code == "unencodable"
+
+
 def test_a_function_of_the_game_is_called_and_answers(open_world: Open) -> None:
     called: list[str] = []
 

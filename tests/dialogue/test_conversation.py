@@ -629,6 +629,15 @@ def test_sampling_is_the_personas_over_the_worlds_over_the_models(open_world: An
     assert (bram.temperature, bram.top_k, bram.seed) == (0.5, 7, None)
 
 
+def test_who_goes_first_is_said_to_the_runtime(open_world: Any) -> None:
+    world, backend = open_world(["a"] * 3)
+    talk = world.open("mara")
+    list(talk.say("hi", priority=3))
+    list(talk.react("A bell rings.", priority=-2))
+    list(talk.say("hi"))
+    assert [request.priority for request in backend.requests] == [3, -2, 0]
+
+
 def test_a_seed_for_the_world_holds_until_a_turn_has_its_own(open_world: Any) -> None:
     world, backend = open_world(["a"] * 3, options={"sampling": {"seed": 5}})
     talk = world.open("mara")

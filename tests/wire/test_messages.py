@@ -62,6 +62,7 @@ turn_events = st.one_of(
     ),
     st.builds(Failed, code=texts, message=texts, hint=texts, text=texts),
 )
+priorities = st.none() | st.integers(-9, 9)
 commands = st.one_of(
     st.builds(
         m.Hello,
@@ -75,8 +76,8 @@ commands = st.one_of(
     ),
     st.builds(m.Open, conversation=ids, npc=ids, player=ids, history=st.none() | ids),
     st.builds(m.Close, conversation=ids),
-    st.builds(m.Say, **place, line=texts, state=maps, seed=st.none() | naturals),
-    st.builds(m.React, **place, happening=texts, state=maps, seed=st.none() | naturals),
+    st.builds(m.Say, **place, line=texts, state=maps, seed=st.none() | naturals, priority=priorities),
+    st.builds(m.React, **place, happening=texts, state=maps, seed=st.none() | naturals, priority=priorities),
     st.builds(m.Cancel, **place),
     st.builds(m.Result, **place, action=ids, status=st.sampled_from(["done", "failed"]), value=data),
     st.builds(m.Ping, nonce=naturals),
@@ -184,6 +185,9 @@ def packed(**fields: object) -> bytes:
         (packed(command="say", conversation="c", turn="t" * 129, line="x"), "bad_field"),
         (packed(command="say", conversation="c", turn="t", line="x", seed=-1), "bad_field"),
         (packed(command="say", conversation="c", turn="t", line="x", seed=True), "bad_field"),
+        (packed(command="say", conversation="c", turn="t", line="x", priority=10), "bad_field"),
+        (packed(command="say", conversation="c", turn="t", line="x", priority=1.0), "bad_field"),
+        (packed(command="react", conversation="c", turn="t", happening="x", priority=True), "bad_field"),
         (packed(command="say", conversation="c", turn="t", line="x", state=[1]), "bad_field"),
         (packed(command="say", conversation="c", turn="t", line="x", state={"a": float("nan")}), "bad_field"),
         (packed(command="say", conversation="c", turn="t", line="x", state={"a": b"raw"}), "bad_field"),

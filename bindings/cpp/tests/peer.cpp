@@ -366,6 +366,7 @@ static void what_cannot_be_sent() {
     Data state;
     state.begin_map().set("trust", 1.0 / 0.0 * 0).end();
     CHECK(!b.peer.begin(c, false, "x", &state, -1, b.now) && b.peer.error().code == "unencodable");
+    CHECK(!b.peer.begin(c, false, "x", nullptr, -1, b.now, 10) && b.peer.error().code == "unencodable");
     state.clear().begin_map();
     CHECK(!b.peer.begin(c, false, "x", &state, -1, b.now));
     state.clear().begin_list().end();

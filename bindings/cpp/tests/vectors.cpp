@@ -88,6 +88,7 @@ static Data command(Value map) {
         begin.words = map[begin.react ? "happening" : "line"].as_text();
         begin.state = &state;
         begin.seed = map["seed"] ? map["seed"].as_integer() : -1;
+        begin.priority = map["priority"] ? static_cast<int>(map["priority"].as_integer()) : 0;
         write(out, begin);
     } else if (kind == "cancel") {
         Texts actions;

@@ -53,11 +53,11 @@ namespace Npcsdk
             return writer.Take();
         }
 
-        internal byte[] Say(string conversation, string turn, string line, ValueMap state, long? seed) =>
-            Turn("say", "line", conversation, turn, line, state, seed);
+        internal byte[] Say(string conversation, string turn, string line, ValueMap state, long? seed, int priority = 0) =>
+            Turn("say", "line", conversation, turn, line, state, seed, priority);
 
-        internal byte[] React(string conversation, string turn, string happening, ValueMap state, long? seed) =>
-            Turn("react", "happening", conversation, turn, happening, state, seed);
+        internal byte[] React(string conversation, string turn, string happening, ValueMap state, long? seed, int priority = 0) =>
+            Turn("react", "happening", conversation, turn, happening, state, seed, priority);
 
         /// <param name="actions">The turn's actions that the game was given; null: leaves them out.</param>
         internal byte[] Cancel(string conversation, string turn, IReadOnlyList<string> actions)
@@ -97,11 +97,14 @@ namespace Npcsdk
             return writer.Take();
         }
 
-        private byte[] Turn(string kind, string key, string conversation, string turn, string text, ValueMap state, long? seed)
+        private byte[] Turn(
+            string kind, string key, string conversation, string turn, string text, ValueMap state, long? seed, int priority)
         {
             if (text == null) throw new NpcException("bad_line", "The line is missing.", "Pass text.");
             if (seed < 0) throw new NpcException("bad_seed", "The seed is negative.", "Use 0 to 2^63-1.");
-            Begin(kind, seed.HasValue ? 5 : 4);
+            if (priority < -9 || priority > 9)
+                throw new NpcException("bad_priority", "The priority is " + priority + ".", "Use -9 to 9.");
+            Begin(kind, 4 + (seed.HasValue ? 1 : 0) + (priority != 0 ? 1 : 0));
             Id("conversation", conversation);
             Id("turn", turn);
             Text(key, text);
@@ -115,6 +118,11 @@ namespace Npcsdk
             {
                 writer.Text("seed");
                 writer.Integer(seed.Value);
+            }
+            if (priority != 0)
+            {
+                writer.Text("priority");
+                writer.Integer(priority);
             }
             return writer.Take();
         }

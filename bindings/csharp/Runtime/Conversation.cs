@@ -67,12 +67,15 @@ namespace Npcsdk
         /// <param name="line">What the player says.</param>
         /// <param name="state">What is so in the game now; conditions and actions look at it. Copied at once.</param>
         /// <param name="seed">For repeatable sampling.</param>
+        /// <param name="priority">Of several characters' turns at once the highest goes first, -9 to 9: say 1 for whom the
+        /// player faces, and -1 for the crowd.</param>
         /// <exception cref="NpcException"><c>closed</c>, <c>unencodable</c>, <c>too_large</c>.</exception>
-        public Turn Say(string line, ValueMap state = null, long? seed = null) => Client.Begin(this, false, line, state, seed);
+        public Turn Say(string line, ValueMap state = null, long? seed = null, int priority = 0) =>
+            Client.Begin(this, false, line, state, seed, priority);
 
         /// <summary>Something happened in the game, and the character may remark on it. Otherwise as <see cref="Say"/>.</summary>
-        public Turn React(string happening, ValueMap state = null, long? seed = null) =>
-            Client.Begin(this, true, happening, state, seed);
+        public Turn React(string happening, ValueMap state = null, long? seed = null, int priority = 0) =>
+            Client.Begin(this, true, happening, state, seed, priority);
 
         /// <summary>Stops what is running. It still ends, with the reason <c>cancelled</c>; you may speak on at once.</summary>
         public void Cancel()

@@ -180,14 +180,14 @@ namespace Npcsdk
             if (!polling) Poll(); // tells the ends of the turns
         }
 
-        internal Turn Begin(Conversation conversation, bool happening, string text, ValueMap state, long? seed)
+        internal Turn Begin(Conversation conversation, bool happening, string text, ValueMap state, long? seed, int priority)
         {
             Guard();
             if (conversation.IsClosed) throw new NpcException("closed", "The conversation is closed.", "Open another.");
             string id = Guid.NewGuid().ToString("N").Substring(0, 16);
             byte[] payload = happening
-                ? peer.Commands.React(conversation.Id, id, text, state, seed)
-                : peer.Commands.Say(conversation.Id, id, text, state, seed);
+                ? peer.Commands.React(conversation.Id, id, text, state, seed, priority)
+                : peer.Commands.Say(conversation.Id, id, text, state, seed, priority);
             var turn = new Turn(conversation, id, payload, Clock.Now);
             peer.Begin(turn);
             Flush();

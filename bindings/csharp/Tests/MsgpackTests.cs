@@ -88,6 +88,7 @@ namespace Npcsdk.Tests
             Check.Throws("bad_id", () => commands.Close(""), "an empty id");
             Check.Throws("bad_id", () => commands.Close(new string('x', 129)), "a long id");
             Check.Throws("bad_seed", () => commands.Say("c", "t", "", null, -1), "a negative seed");
+            Check.Throws("bad_priority", () => commands.Say("c", "t", "", null, null, 10), "a priority above 9");
             Check.That(commands.Ping(7).Length == 21, "an encoding that threw leaves nothing behind");
         }
 

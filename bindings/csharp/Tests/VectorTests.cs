@@ -47,6 +47,7 @@ namespace Npcsdk.Tests
             var commands = new Commands();
             string conversation = f.Text("conversation"), turn = f.Text("turn"), request = f.Text("request");
             long? seed = f.ContainsKey("seed") ? f["seed"].AsInteger : (long?)null;
+            int priority = f.ContainsKey("priority") ? (int)f["priority"].AsInteger : 0;
             byte[] made;
             switch (f.Text("command"))
             {
@@ -60,8 +61,8 @@ namespace Npcsdk.Tests
                     break;
                 case "open": made = commands.Open(conversation, f.Text("npc"), f.Text("player"), f.Text("history", null)); break;
                 case "close": made = commands.Close(conversation); break;
-                case "say": made = commands.Say(conversation, turn, f.Text("line"), f["state"].AsMap, seed); break;
-                case "react": made = commands.React(conversation, turn, f.Text("happening"), f["state"].AsMap, seed); break;
+                case "say": made = commands.Say(conversation, turn, f.Text("line"), f["state"].AsMap, seed, priority); break;
+                case "react": made = commands.React(conversation, turn, f.Text("happening"), f["state"].AsMap, seed, priority); break;
                 case "cancel": made = commands.Cancel(conversation, turn, Texts(f["actions"])); break;
                 case "result": made = commands.Result(conversation, turn, f.Text("action"), f.Text("status"), f["value"]); break;
                 case "ping": made = commands.Ping(f["nonce"].AsInteger); break;

@@ -49,6 +49,7 @@ struct Options {
 struct Say {
     const Data* state = nullptr;  ///< a map: what is so in the game now
     std::int64_t seed = -1;       ///< from 0: repeatable sampling
+    int priority = 0;             ///< -9 to 9: of several characters' turns at once the highest goes first
 };
 
 class Client {
@@ -207,7 +208,7 @@ private:
     double now() const { return now_ > 0 ? now_ : clock(); }
 
     Id begin(const Id& conversation, bool react, std::string_view words, const Say& how) {
-        const Id id = peer_.begin(conversation, react, words, how.state, how.seed, now());
+        const Id id = peer_.begin(conversation, react, words, how.state, how.seed, now(), how.priority);
         flush();
         return id;
     }

@@ -82,6 +82,7 @@ struct Begin {
     std::string_view words;
     const Data* state = nullptr;  ///< a map; null for none
     std::int64_t seed = -1;       ///< below 0: none
+    int priority = 0;             ///< -9 to 9 (protocol 1.1)
 };
 
 struct Cancel {
@@ -135,6 +136,7 @@ inline void write(Data& out, const Begin& begin) {
     if (begin.state) out.value(*begin.state);
     else out.begin_map().end();
     if (begin.seed >= 0) out.set("seed", begin.seed);
+    if (begin.priority) out.set("priority", begin.priority);
     out.end();
 }
 

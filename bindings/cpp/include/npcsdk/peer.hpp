@@ -69,8 +69,9 @@ public:
     }
 
     /// Start a turn: its id, or an empty one. Behind a turn that was cancelled it waits for that one's end.
-    Id begin(const Id& conversation, bool react, std::string_view words, const Data* state, std::int64_t seed, double now) {
-        return check() ? turns_.begin(conversation, react, words, state, seed, now) : Id();
+    Id begin(const Id& conversation, bool react, std::string_view words, const Data* state, std::int64_t seed, double now,
+             int priority = 0) {
+        return check() ? turns_.begin(conversation, react, words, state, seed, now, priority) : Id();
     }
 
     /// Stop a turn; it still ends with an event, and no action of it comes any more. A turn that is over stays over.

@@ -32,12 +32,15 @@ public:
         return made.id;
     }
 
-    Id begin(const Id& conversation, bool react, std::string_view words, const Data* state, std::int64_t seed, double now) {
+    Id begin(const Id& conversation, bool react, std::string_view words, const Data* state, std::int64_t seed, double now,
+             int priority = 0) {
         Conversation* const known = need(conversation.view());
         if (!known) return {};
         if (state && state->empty()) state = nullptr;
         if (state && (!state->is_map() || state->depth() > data_depth))
             return session_.refuse("unencodable", "The state is not a complete map.", "End every list and map; 32 deep at most."), Id();
+        if (priority < -9 || priority > 9)
+            return session_.refuse("unencodable", "The priority is out of its range.", "Use -9 to 9."), Id();
         const Id id = random_id();
         Begin begin;
         begin.react = react;
@@ -46,6 +49,7 @@ public:
         begin.words = words;
         begin.state = state;
         begin.seed = seed;
+        begin.priority = priority;
         const Span* const payload = session_.compose(begin);
         if (!payload) return {};
         const Turn* const behind = first_of(known->id);
