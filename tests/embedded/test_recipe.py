@@ -50,11 +50,12 @@ def test_a_request_means_arguments_that_its_tool_takes_and_its_words_say() -> No
     for deed in [*toolbox.WRITTEN, *toolbox.SHORT]:
         lex = Lexicon(rng)
         tool = toolbox.invent(lex, deed)
+        takes = jsonschema.Draft202012Validator(tool.schema["parameters"])
         implied = {value for line in deed.lines for value in line.implied.values()}
         for _ in range(4):
             asked = toolbox.request(lex, tool, [])
             assert "{" not in asked.line
-            jsonschema.validate(asked.arguments, tool.schema["parameters"])
+            takes.validate(asked.arguments)
             for value in asked.arguments.values():
                 if isinstance(value, str) and value not in implied:
                     assert value.split()[-1].lower() in asked.line.lower()
@@ -174,6 +175,80 @@ def test_a_name_has_the_same_pieces_wherever_it_stands(name: str) -> None:
         "x\n{}\ny",
     ]
     assert [f for f in frames if not inside(f.format(name))] == []
+
+
+@given(
+    st.lists(st.text(alphabet="abcde", min_size=2, max_size=9), max_size=8),
+    st.text(alphabet="abcdef ,", max_size=40),
+)
+@settings(deadline=None)
+def test_words_that_were_asked_for_are_one_piece_and_stay_so(wanted: list[str], text: str) -> None:
+    import tokenizer
+
+    before = tokenizer.train(["abc abd cab dab bade deed"] * 4, 280)
+    after = tokenizer.with_words(before, wanted)
+    for word in wanted:
+        assert after.encode(word, add_special_tokens=False).tokens == [word]
+    assert after.decode(after.encode(text, add_special_tokens=False).ids) == text
+    assert {before.id_to_token(n) for n in range(before.get_vocab_size())} <= set(after.get_vocab())
+    assert sorted(after.get_vocab().values()) == list(range(after.get_vocab_size()))
+
+
+def test_a_word_begins_with_the_same_vector_with_and_without_a_capital() -> None:
+    np: Any = pytest.importorskip("numpy")
+    import tokenizer
+    import vectors
+
+    tok = tokenizer.with_words(tokenizer.train(["one two"] * 4, 280), ["lantern", "Lantern", "harbour"])
+    rows = vectors.first_vectors(tok, 64, seed=1, scale=0.02)
+    assert rows.shape == (tok.get_vocab_size(), 64)
+    lantern, capital, harbour = (
+        rows[tok.token_to_id(word)] / np.linalg.norm(rows[tok.token_to_id(word)])
+        for word in ("lantern", "Lantern", "harbour")
+    )
+    assert lantern @ capital > 0.8
+    assert lantern @ harbour < 0.6
+    assert abs(rows.std() - 0.02) < 0.004
+
+
+def test_rows_without_a_gradient_stay_as_they_are_and_the_others_go_adams_way() -> None:
+    torch: Any = pytest.importorskip("torch")
+    from optim import RowAdam
+
+    torch.manual_seed(0)
+    start = torch.randn(5, 3)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone()[:3])
+    mine = RowAdam([ours], lr=0.1, share=1.0)
+    adam = torch.optim.Adam([theirs], lr=0.1, betas=(0.9, 0.98), eps=1e-8)
+    for _ in range(4):
+        gradient = torch.randn(3, 3)
+        ours.grad, theirs.grad = torch.cat([gradient, torch.zeros(2, 3)]), gradient.clone()
+        mine.step()
+        adam.step()
+    assert torch.equal(ours[3:], start[3:])
+    assert torch.allclose(ours[:3], theirs, atol=1e-5)
+
+
+def test_the_sampled_loss_is_about_the_whole_one_and_moves_no_absent_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch: Any = pytest.importorskip("torch")
+    import train
+    from model import Config, Nemotron
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(train, "SAMPLED", 4000)
+    model = Nemotron(Config(vocab_size=600, num_hidden_layers=1))
+    ids = torch.randint(0, 40, (2, 20))
+    target = torch.roll(ids, -1, 1)
+    weight = torch.ones(2, 20)
+    loss, _ = train.loss_of(model, ids, target, weight)
+    loss.backward()
+    whole = torch.nn.functional.cross_entropy(model.logits(model(ids)).flatten(0, 1), target.flatten())
+    assert abs(loss.item() - whole.item()) < 0.02
+    moved = model.model.embed_tokens.weight.grad.abs().amax(1) > 0
+    assert moved[:40].any()
+    assert not moved[40:].any()
 
 
 def test_training_and_evaluation_share_no_invented_name() -> None:
