@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _llama, shapes
+from benchmarks import _llama, _openvino, shapes
 from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
@@ -45,11 +45,13 @@ TALK = [
 ]
 
 
-PARTS = ("onnx", "llama")
+PARTS = ("onnx", "llama", "openvino")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--llama-server", help=f"the rival of llama.cpp's rows (default: ${_llama.SERVER})")
+    parser.add_argument(
+        "--llama-server", help=f"the rival of llama.cpp's and OpenVINO's rows (default: ${_llama.SERVER})"
+    )
     parser.add_argument(
         "--large", action="store_true", help="backends: the shape of Nemotron Mini 4B as well"
     )
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(setting: Setting) -> Iterator[Row]:
     asked = setting.option("runtime")
     absent: list[str] = []
-    for name, part in (("onnx", _onnx), ("llama", _llama.rows)):
+    for name, part in (("onnx", _onnx), ("llama", _llama.rows), ("openvino", _openvino.rows)):
         if asked in (None, name):
             try:
                 yield from part(setting)

@@ -1,12 +1,14 @@
 """Models in OpenVINO IR, run by OpenVINO GenAI's continuous batching. The owner of `openvino_genai`.
 
 One pipeline computes all conversations together, a token of each at a step, and keeps what it computed in pages that
-conversations with a common beginning share; so a session needs no cache of its own. One thread steps the pipeline.
+conversations with a common beginning share; so a session needs no cache of its own. One thread steps the pipeline. A
+prompt whose beginning another is just computing waits for it (`npcsdk.backends.openvino_beginnings`).
 
 The runtime samples by itself and shows no logits. So a constraint is told to it as structural tags: free text, and a
 call held to its schema from the opening marker to the closing one. What tags cannot say (how many calls, that a reply
 may not open one when no action is offered, a call without its marker) is left to who reads the reply. Its repetition
-penalty counts the prompt too. It does not say which tokens were cached, so usage counts a whole prompt as computed.
+penalty counts the prompt too. It does not say which tokens were cached, so usage counts a whole prompt as computed. A
+step holds Python's lock: other threads of the process wait for it, as long as ``batch_tokens`` tokens of a prompt take.
 
 Options of a `ModelSource`:
 
@@ -22,13 +24,12 @@ Options of a `ModelSource`:
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -50,8 +51,11 @@ from npcsdk.backends.base import (
 )
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.guidance import Guidance
+from npcsdk.backends.openvino_beginnings import Beginnings
+from npcsdk.backends.openvino_facts import AGAIN, Facts
 from npcsdk.backends.openvino_tags import generation_config
 from npcsdk.backends.options import check_options
+from npcsdk.backends.signal_stack import kept_signal_stack
 from npcsdk.backends.text_stream import TextStream
 from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
 
@@ -63,6 +67,7 @@ openvino = cast("Any", _openvino)
 genai = cast("Any", _genai)
 
 _CACHE_BYTES = 1 << 30
+_PATIENCE = 0.002  # Seconds.
 _BLOCK = 32  # Tokens of a page on CPUs; on GPUs it is 16, so the budget holds there too.
 _NOT_OURS = ("sampling", "contexts", "limits")  # Options of a whole world; these are the dialogue's.
 _CHOICES = {"precision": ("f32", "f16", "bf16"), "cache_type": ("u8", "f16", "bf16", "f32")}
@@ -75,7 +80,6 @@ _FILES = (
     "openvino_detokenizer.xml",
     "config.json",
 )
-_AGAIN = "Copy the whole folder, or make it again: npcsdk models convert FOLDER OUT --to openvino."
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +101,11 @@ class _Job:
     started: float = 0.0
     first: float = 0.0
 
+    @property
+    def gone(self) -> bool:
+        """Nobody wants the reply any more."""
+        return self.left or bool(self.request.cancel)
+
     def usage(self) -> Usage:
         now = time.perf_counter()
         first = self.first or now
@@ -112,8 +121,11 @@ class _Job:
 class _Engine:
     """The pipeline and the one thread that uses it: requests join and leave between two steps."""
 
-    def __init__(self, pipeline: Any, encoding: TextEncoding, dropped: frozenset[int]) -> None:
+    def __init__(
+        self, pipeline: Any, encoding: TextEncoding, dropped: frozenset[int], beginnings: Beginnings
+    ) -> None:
         self._pipeline: Any = pipeline
+        self._beginnings = beginnings
         self._encoding = encoding
         self._dropped = dropped
         self._waiting: deque[_Job] = deque()
@@ -139,12 +151,13 @@ class _Engine:
 
     def _run(self) -> None:
         running: list[_Job] = []
+        held: list[_Job] = []  # Waiting for a beginning; never when nothing is running.
         while True:
             with self._changed:
                 while not self._waiting and not running and not self._closed:
                     self._changed.wait()
                 # The character that the player is facing goes first.
-                fresh = sorted(self._waiting, key=lambda job: -job.request.priority)
+                fresh = sorted((*held, *self._waiting), key=lambda job: -job.request.priority)
                 self._waiting.clear()
                 closed = self._closed
             if closed:
@@ -153,13 +166,21 @@ class _Engine:
                 self._drop(running)
                 self._pipeline = None
                 return
-            running += [job for job in fresh if self._begin(job)]
+            held = []
+            for job in fresh:
+                if not job.gone and self._beginnings.waits(job.prompt):
+                    held.append(job)
+                elif self._begin(job):
+                    running.append(job)
             try:
                 if running:
                     self._pipeline.step()
+                heard = running
                 running = [job for job in running if self._read(job)]
+                _hand_over(heard)
             except Exception as error:  # Whatever the native part says; the others' replies are lost with it.
                 for job in running:
+                    self._beginnings.dropped(job)
                     job.said.put(_failed(error))
                 self._drop(running)
                 running = []
@@ -175,7 +196,7 @@ class _Engine:
             logger.exception("the runtime did not let go of its requests")
 
     def _begin(self, job: _Job) -> bool:
-        if job.left or job.request.cancel:
+        if job.gone:
             job.said.put(Finish(reason="cancelled", usage=job.usage()))
             return False
         job.started = time.perf_counter()
@@ -185,18 +206,21 @@ class _Engine:
         except Exception as error:
             job.said.put(_failed(error))
             return False
+        self._beginnings.begin(job, job.prompt)
         return True
 
     def _read(self, job: _Job) -> bool:
         """Hand on what a step has brought; False when this was the last of it."""
-        if job.left or job.request.cancel:
+        if job.gone:
             job.handle.stop()
             return self._end(job, "cancelled")
         status = job.handle.get_status()
         while job.handle.can_read():
             for output in job.handle.read().values():
                 for token in output.generated_ids:
-                    job.first = job.first or time.perf_counter()
+                    if not job.first:
+                        job.first = time.perf_counter()
+                        self._beginnings.computed(job)
                     if token in job.ends:
                         job.handle.stop()
                         return self._end(job, "stop")
@@ -213,6 +237,7 @@ class _Engine:
             return True
         if status == genai.GenerationStatus.FINISHED:
             return self._end(job, "length")
+        self._beginnings.dropped(job)
         job.said.put(
             BackendError(
                 "The pages of all conversations together do not hold this one.",
@@ -225,15 +250,24 @@ class _Engine:
     def _end(self, job: _Job, reason: FinishReason) -> bool:
         if reason != "cancelled" and (piece := job.stream.finish()) is not None:
             job.said.put(piece)
+        self._beginnings.dropped(job)
         job.said.put(Finish(reason=reason, usage=job.usage()))
         return False
+
+
+def _hand_over(jobs: Sequence[_Job]) -> None:
+    """Let those who listen take what they got, before a step that holds Python's lock. Who has stopped listening is not
+    waited for."""
+    until = time.perf_counter() + _PATIENCE
+    while any(job.said.qsize() == 1 for job in jobs) and time.perf_counter() < until:
+        time.sleep(0)
 
 
 class _OpenVinoBackend(Backend):
     """A loaded model."""
 
     def __init__(
-        self, engine: _Engine, encoding: TextEncoding, source: ModelSource, window: int, facts: _Facts
+        self, engine: _Engine, encoding: TextEncoding, source: ModelSource, window: int, facts: Facts
     ) -> None:
         self.capabilities = Capabilities(
             backend="openvino_genai",
@@ -315,48 +349,6 @@ class _OpenVinoBackend(Backend):
         return frozenset((*self._facts.ends, *known, *others))
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What ``config.json`` says of the model. ``silent`` are control tokens without a meaning in a reply."""
-
-    vocabulary: int
-    context_length: int
-    ends: tuple[int, ...]
-    silent: frozenset[int]
-    page_numbers: int
-    """Keys and values of one token."""
-
-    @classmethod
-    def read(cls, folder: Path) -> _Facts:
-        path = folder / "config.json"
-        try:
-            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            config: Mapping[str, Any] = content.get("text_config") or content
-            more = folder / "generation_config.json"
-            named: Mapping[str, Any] = json.loads(more.read_text(encoding="utf-8")) if more.is_file() else {}
-            ends: list[int] = []
-            for value in (config.get("eos_token_id"), content.get("eos_token_id"), named.get("eos_token_id")):
-                listed = cast("list[Any]", value) if isinstance(value, list) else [value]
-                ends += [int(number) for number in listed if number is not None and number not in ends]
-            if not ends:
-                raise ValueError("it does not say which token ends a reply (eos_token_id)")
-            heads = int(config["num_attention_heads"])
-            size = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
-            shared = int(config.get("num_key_value_heads") or heads)
-            quiet = (config.get(name) for name in ("bos_token_id", "pad_token_id", "unk_token_id"))
-            return cls(
-                vocabulary=int(config["vocab_size"]),
-                context_length=int(config.get("max_position_embeddings", 4096)),
-                ends=tuple(ends),
-                silent=frozenset(number for number in quiet if isinstance(number, int)) - set(ends),
-                page_numbers=2 * int(config["num_hidden_layers"]) * shared * size,
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-            raise ModelError(
-                f"{path} cannot be used: {type(error).__name__}: {error}.", code="model_broken", hint=_AGAIN
-            ) from error
-
-
 def load(source: ModelSource) -> Backend:
     """Load a folder of OpenVINO IR.
 
@@ -369,9 +361,9 @@ def load(source: ModelSource) -> Backend:
     for name in _FILES:
         if not (folder / name).is_file():
             raise ModelError(
-                f"The model is incomplete: {folder / name} is missing.", code="model_not_found", hint=_AGAIN
+                f"The model is incomplete: {folder / name} is missing.", code="model_not_found", hint=AGAIN
             )
-    facts = _Facts.read(folder)
+    facts = Facts.read(folder)
     encoding = TextEncoding.from_file(folder / "tokenizer.json", vocabulary=facts.vocabulary)
     if max(facts.ends) >= min(encoding.size, facts.vocabulary) or encoding.size > facts.vocabulary + 8:
         raise ModelError(
@@ -387,11 +379,14 @@ def load(source: ModelSource) -> Backend:
     unknown = encoding.token_id("<unk>")
     if unknown is not None and unknown not in facts.ends:
         facts = replace(facts, silent=facts.silent | {unknown})
-    pipeline = _pipeline(folder, device, options, facts, window)
-    return _OpenVinoBackend(_Engine(pipeline, encoding, facts.silent), encoding, source, window, facts)
+    pages = _pages(options, facts, window)
+    pipeline = _pipeline(folder, device, options, pages)
+    engine = _Engine(pipeline, encoding, facts.silent, Beginnings(_BLOCK, pages))
+    return _OpenVinoBackend(engine, encoding, source, window, facts)
 
 
-def _pipeline(folder: Path, device: str, options: Mapping[str, Any], facts: _Facts, window: int) -> Any:
+def _pages(options: Mapping[str, Any], facts: Facts, window: int) -> int:
+    """How many pages of keys and values the budget allows."""
     page = facts.page_numbers * _ELEMENTS[str(options.get("cache_type", "f16"))] * _BLOCK
     least = -(-window // _BLOCK) + 1
     budget = int(options.get("cache_bytes", max(_CACHE_BYTES, page * least)))
@@ -401,11 +396,15 @@ def _pipeline(folder: Path, device: str, options: Mapping[str, Any], facts: _Fac
             code="option_invalid",
             hint="Raise the option cache_bytes, or lower context_length.",
         )
+    return budget // page
+
+
+def _pipeline(folder: Path, device: str, options: Mapping[str, Any], pages: int) -> Any:
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = True
     scheduler.dynamic_split_fuse = True  # A long prompt goes in pieces between the others' tokens.
     scheduler.max_num_batched_tokens = int(options.get("batch_tokens", 256))
-    scheduler.num_kv_blocks = budget // page
+    scheduler.num_kv_blocks = pages
     properties: dict[str, Any] = {}
     for option, name in (("precision", "INFERENCE_PRECISION_HINT"), ("cache_type", "KV_CACHE_PRECISION")):
         if option in options:
@@ -413,7 +412,8 @@ def _pipeline(folder: Path, device: str, options: Mapping[str, Any], facts: _Fac
     if "threads" in options:
         properties["INFERENCE_NUM_THREADS"] = int(options["threads"])
     try:
-        return genai.ContinuousBatchingPipeline(str(folder), scheduler, device, properties)
+        with kept_signal_stack():
+            return genai.ContinuousBatchingPipeline(str(folder), scheduler, device, properties)
     except Exception as error:  # Whatever the files, the library or a device's driver made of it.
         text = " ".join(str(error).split())[-400:]
         memory = "memory" in text or "alloc" in text
@@ -422,7 +422,7 @@ def _pipeline(folder: Path, device: str, options: Mapping[str, Any], facts: _Fac
             code="out_of_memory" if memory else "model_broken",
             hint="Lower the option cache_bytes or context_length, or convert to fewer bits."
             if memory
-            else _AGAIN,
+            else AGAIN,
         ) from error
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from npcsdk.backends import registry
-from npcsdk.backends.base import Backend, CancelFlag, Constraint, Piece, Request
+from npcsdk.backends.base import Backend, CancelFlag, Constraint, Piece, Prompt, Request, Segment
 from npcsdk.errors import BackendError, ModelError
 from npcsdk.models.convert import convert
 from tests.backends.conformance import GREEDY, WILD, Conformance, long_prompt, say
@@ -105,6 +107,42 @@ def test_seeds_hold_when_many_speak_at_once(made: Path) -> None:
         thread.join(60)
     backend.close()
     assert together == alone
+
+
+def test_a_common_beginning_is_computed_once(made: Path) -> None:
+    """Of characters who begin together. Counted in steps of 32 tokens."""
+    backend: Any = load(made / "nemotron-ov", batch_tokens=32)
+    pipeline = backend._engine._pipeline
+    steps: list[int] = []
+
+    class Counted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pipeline, name)
+
+        def step(self) -> None:
+            steps.append(1)
+            pipeline.step()
+
+    backend._engine._pipeline = Counted()
+    common = long_prompt(110)
+    size = len(backend._encoding.encode(common))
+    start, said = threading.Barrier(6), [""] * 6
+
+    def talk(at: int) -> None:
+        start.wait()
+        more = Prompt((*common.segments, Segment(f"{at}")))
+        said[at] = say(backend, Request(prompt=more, sampling=replace(GREEDY, max_tokens=2))).text
+
+    threads = [threading.Thread(target=talk, args=(at,)) for at in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    alone = sum(steps)
+    more = Prompt((*common.segments, Segment("3")))
+    assert say(backend, Request(prompt=more, sampling=replace(GREEDY, max_tokens=2))).text == said[3]
+    backend.close()
+    assert alone < 3 * size / 32  # Six times that, computed by each.
 
 
 def test_a_cancel_does_not_wait_for_a_reply(made: Path) -> None:
@@ -220,3 +258,19 @@ def test_auto_falls_back_to_the_processor_and_says_so(
     with caplog.at_level(logging.WARNING):
         load(made / "nemotron-ov", device="auto").close()
     assert "no GPU" in caplog.text
+
+
+def test_a_signal_after_the_model_is_gone_is_harmless(made: Path) -> None:
+    """The runtime frees a signal stack that it gave to the loading thread: here, in a process of its own."""
+    code = (
+        "import signal, sys; from dataclasses import replace; from npcsdk.backends import registry\n"
+        "import faulthandler; faulthandler.enable()\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "registry.load(replace(registry.resolve(sys.argv[1]), options={'cache_bytes': 1 << 22})).close()\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(made / "nemotron-ov")], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout == "interrupted\n", (done.returncode, done.stderr)

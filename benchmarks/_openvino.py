@@ -1,0 +1,232 @@
+"""OpenVINO GenAI, alone and against llama-server with a model of the same shape.
+
+Prompts are token ids, as in `benchmarks._llama`, whose rival this is too. The weights are int8 here and Q8_0 there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks._checkpoint import checkpoint
+from benchmarks._gguf import gguf
+from benchmarks._llama import (
+    CACHED,
+    CHARACTERS,
+    COMMON,
+    NEW,
+    OWN,
+    REPLY,
+    SERVER,
+    Ours,
+    Server,
+    server_path,
+)
+from benchmarks._llama import _at_once as at_once
+from benchmarks._llama import _ids as ids_of
+from benchmarks._llama import _row as row_of
+from benchmarks.harness import Row, Setting, Skipped, interleaved, median
+from benchmarks.shapes import M100
+from npcsdk.backends import registry
+from npcsdk.backends.base import Piece, Prompt, Request, Sampling, Segment
+from npcsdk.models.convert import convert
+
+__all__ = ["rows"]
+
+PAGE = 32
+CELLS = 16384
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """All rows of OpenVINO. Those with a rival stand alone where no llama-server is."""
+    needed = ("openvino", "openvino_genai", "openvino_tokenizers", "transformers", "safetensors")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Skipped(f"OpenVINO's rows need the packages {', '.join(missing)}")
+    binary = server_path(setting)
+    ours = Ours(registry.load(registry.resolve(str(model(setting.cache)))))
+    try:
+        bare = Bare(ours)
+        yield _decode(ours, bare, setting)
+        yield _first_token(ours, bare, setting)
+        yield _one_after_the_other(ours, setting)
+        if binary is None or importlib.util.find_spec("gguf") is None:
+            note = f"no llama-server to compare with: name one by --llama-server or {SERVER}"
+            yield from _against(ours, None, setting, note)
+        else:
+            with Server(binary, gguf(M100, setting.cache), CELLS) as server:
+                note = "floor: llama-server, 8 slots, the same shape in Q8_0"
+                yield from _against(ours, server, setting, note)
+    finally:
+        ours.backend.close()
+
+
+def model(cache: Path) -> Path:
+    """The model of random weights, converted by npcsdk, once."""
+    folder = cache / f"{M100.name}-openvino-int8"
+    if not (folder / "openvino_model.bin").is_file():
+        convert(str(checkpoint(M100, cache)), "openvino", folder, precision="int8")
+    return folder
+
+
+def request_of(ids: Sequence[int], limit: int) -> Request:
+    return Request(
+        prompt=Prompt((Segment("", ids=tuple(ids)),)),
+        sampling=Sampling(temperature=0.7, top_p=0.95, top_k=40, seed=1, max_tokens=limit),
+    )
+
+
+class Bare:
+    """The pipeline of a backend at rest, stepped by a loop that does nothing else."""
+
+    def __init__(self, ours: Ours) -> None:
+        backend: Any = ours.backend
+        self._pipeline = backend._engine._pipeline
+        self._numbers = itertools.count(1 << 40)
+
+    def speak(self, ids: Sequence[int], limit: int) -> tuple[float, float]:
+        """Seconds until the first token, and from there to the last."""
+        import numpy as np
+        import openvino
+        import openvino_genai as genai
+
+        config = genai.GenerationConfig()
+        config.max_new_tokens = limit
+        config.do_sample, config.temperature, config.top_p, config.top_k = True, 0.7, 0.95, 40
+        config.rng_seed = 1
+        started = time.perf_counter()
+        tensor = openvino.Tensor(np.array([ids], dtype=np.int64))
+        handle = self._pipeline.add_request(next(self._numbers), tensor, config)
+        first = 0.0
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+            while handle.can_read():
+                handle.read()
+                first = first or time.perf_counter()
+        return first - started, time.perf_counter() - first
+
+
+def _decode(ours: Ours, bare: Bare, setting: Setting) -> Row:
+    prompt = ids_of(OWN, 50)
+
+    def engine() -> float:
+        times: list[float] = []
+        ours.speak(prompt, REPLY, "decode", lambda: times.append(time.perf_counter()))
+        return (len(times) - 1) / (times[-1] - times[0])
+
+    def loop() -> float:
+        return (REPLY - 1) / bare.speak(prompt, REPLY)[1]
+
+    return row_of(
+        "decode, OpenVINO 100M",
+        interleaved(engine, loop, rounds=setting.rounds(16)),
+        unit="tok/s",
+        bar=0.98,
+        better="higher",
+        note="floor: the same pipeline, stepped by a bare loop",
+    )
+
+
+def _first_token(ours: Ours, bare: Bare, setting: Setting) -> Row:
+    """One conversation goes on: its prompt and reply so far, then new tokens.
+
+    The floor's cache ends at a page's end, so that it computes the new tokens and nothing else.
+    """
+    talk = ids_of(CACHED, 51)
+    fresh = itertools.count(60)
+
+    def warm() -> float:
+        started = time.perf_counter()
+        first = 0.0
+        for item in ours.backend.generate(request_of(talk, 2)):
+            if isinstance(item, Piece):
+                first = first or time.perf_counter()
+                talk.extend(item.ids)
+        talk.extend(ids_of(NEW, next(fresh)))
+        return (first - started) * 1000
+
+    def fed() -> float:
+        whole = (len(talk) - NEW) // PAGE * PAGE
+        return bare.speak([*talk[:whole], *ids_of(NEW, next(fresh))], 2)[0] * 1000
+
+    return row_of(
+        "first token of a warm turn, OpenVINO 100M",
+        interleaved(warm, fed, rounds=setting.rounds(25), warm_up=3),
+        unit="ms",
+        bar=1.15,
+        better="lower",
+        note=f"{CACHED} tokens and more cached, {NEW} new; floor: the bare pipeline, which computes the new ones only",
+    )
+
+
+def _one_after_the_other(ours: Ours, setting: Setting) -> Row:
+    prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
+    at_once(ours, prompts, 2)
+
+    def one_by_one() -> float:
+        started = time.perf_counter()
+        count = sum(ours.speak(prompt, REPLY, at) for at, prompt in enumerate(prompts))
+        return count / (time.perf_counter() - started)
+
+    results = interleaved(lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(4))
+    return Row(
+        what=f"{CHARACTERS} at once, OpenVINO 100M",
+        measured=median(results[0]),
+        floor=median(results[1]),
+        unit="tok/s",
+        better="higher",
+        note="floor: one after the other; a step of 8 tokens reads the weights once, and computes 8 times as much, "
+        "which is what bounds a CPU",
+    )
+
+
+def _against(ours: Ours, server: Server | None, setting: Setting, note: str) -> Iterator[Row]:
+    sides: list[Ours | Server] = [ours] if server is None else [ours, server]
+    prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
+    for side in sides:  # Only replies are measured: the prompts are computed before.
+        at_once(side, prompts, 2)
+    speeds = interleaved(
+        *((lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(6)
+    )
+    row = row_of(
+        f"{CHARACTERS} characters at once, OpenVINO 100M",
+        speeds,
+        unit="tok/s",
+        bar=2.5,
+        better="higher",
+        note=note,
+    )
+    if not _has_amx():
+        row = replace(
+            row, bar=None, note=f"{row.note}; the bar of 2.5 is for processors with AMX, not this one"
+        )
+    yield row
+    fresh = itertools.count(1000, CHARACTERS + 1)
+
+    def cold(side: Ours | Server) -> float:
+        seed = next(fresh)
+        common = ids_of(COMMON, seed)
+        starts = [[*common, *ids_of(NEW, seed + 1 + at)] for at in range(CHARACTERS)]
+        return max(at_once(side, starts, 4)[1]) * 1000
+
+    slowest = interleaved(*((lambda side=side: cold(side)) for side in sides), rounds=setting.rounds(5))
+    yield row_of(
+        f"{CHARACTERS} start cold with a common {COMMON}-token prefix: slowest first token, OpenVINO 100M",
+        slowest,
+        unit="ms",
+        bar=0.3,
+        better="lower",
+        note=note,
+    )
+
+
+def _has_amx() -> bool:
+    try:
+        return "amx_int8" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
