@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from npcsdk.backends.base import Constraint, Request
+from npcsdk.backends.ebnf import Grammar, Inexpressible, literal
 
 __all__ = ["generation_config"]
+
+_GAP = r"[ \n]?"
 
 
 def generation_config(genai: Any, request: Request, limit: int, ends: frozenset[int]) -> Any:
@@ -37,18 +41,52 @@ def generation_config(genai: Any, request: Request, limit: int, ends: frozenset[
 
 
 def _tags(genai: Any, constraint: Constraint) -> Any:
-    """The constraint as structural tags, one for each action."""
+    """The constraint as structural tags: one for all actions, and one more for each whose schema is beyond our grammar.
+
+    The runtime would read every schema by itself; that takes it seconds where many actions share long lists of names,
+    and lets a model write white space without an end.
+    """
     forms = genai.StructuredOutputConfig
+    grammar = Grammar()
+    # The runtime wants a tag to end with something: the call's own last character where no marker closes it.
+    last = "" if constraint.closing else "]" if constraint.listed else "}"
+    calls: list[str] = []
     tags: list[Any] = []
     for name, schema in constraint.tools:
-        if constraint.after_name:
-            begin, end = f"{constraint.opening}{name}{constraint.after_name}", constraint.closing
-        else:
-            spelled = json.dumps(name, ensure_ascii=False)
-            call = f'{{"name": {spelled}, {json.dumps(constraint.arguments_key)}: '
-            begin = f"{constraint.opening} {'[' if constraint.listed else ''}{call}"
-            end = "}" + ("]" if constraint.listed else "")
-            end += f" {constraint.closing}" if constraint.closing else ""
-        arguments = {"type": "object", **schema}
-        tags.append(forms.Tag(begin, forms.JSONSchema(json.dumps(arguments, ensure_ascii=False)), end))
+        try:
+            calls.append(_call(grammar, constraint, name, schema))
+        except Inexpressible:
+            tags.append(_read_by_the_runtime(forms, constraint, name, schema))
+    if calls:
+        one = f"({' | '.join(calls)})"
+        body = one if constraint.after_name else f"{_GAP} {one}"
+        if constraint.listed:
+            more = max(constraint.max_calls, 1) - 1
+            body = f'{_GAP} "[" {one} (", " {one}){{0,{more}}}' + ("" if last else ' "]"')
+        root = f"{body} {_GAP}" if constraint.closing else body
+        whole = forms.EBNF(grammar.text(root))
+        tags.insert(0, forms.Tag(constraint.opening, whole, constraint.closing or last))
     return forms(structural_tags_config=forms.TriggeredTags([constraint.opening], tags))
+
+
+def _call(grammar: Grammar, constraint: Constraint, name: str, schema: Mapping[str, Any]) -> str:
+    """An expression for calls of one action, without the brace that ends its tag."""
+    ends_tag = not constraint.closing and not constraint.listed
+    if constraint.after_name:
+        return f"{literal(name + constraint.after_name)} {grammar.arguments(schema, closed=not ends_tag)}"
+    spelled = json.dumps(name, ensure_ascii=False)
+    begin = literal(f'{{"name": {spelled}, {json.dumps(constraint.arguments_key)}: ')
+    return f"{begin} {grammar.arguments(schema)}" + ("" if ends_tag else ' "}"')
+
+
+def _read_by_the_runtime(forms: Any, constraint: Constraint, name: str, schema: Mapping[str, Any]) -> Any:
+    if constraint.after_name:
+        begin, end = f"{constraint.opening}{name}{constraint.after_name}", constraint.closing
+    else:
+        spelled = json.dumps(name, ensure_ascii=False)
+        call = f'{{"name": {spelled}, {json.dumps(constraint.arguments_key)}: '
+        begin = f"{constraint.opening} {'[' if constraint.listed else ''}{call}"
+        end = "}" + ("]" if constraint.listed else "")
+        end += f" {constraint.closing}" if constraint.closing else ""
+    arguments = {"type": "object", **schema}
+    return forms.Tag(begin, forms.JSONSchema(json.dumps(arguments, ensure_ascii=False)), end)
