@@ -35,6 +35,7 @@ import onnxruntime_genai as _og  # pyright: ignore[reportMissingTypeStubs]
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.failures import first_line, ran_out_of_memory
+from npcsdk.backends.options import check_options
 from npcsdk.backends.sampler import Logits
 from npcsdk.backends.token_backend import TokenBackend, TokenCache
 from npcsdk.errors import ModelError
@@ -56,6 +57,7 @@ _NO_DEVICE = re.compile(
 )
 _CACHE_BYTES = 512 << 20
 _OPTIONS = ("device", "threads", "context_length", "cache_bytes", "piece_ms")
+_WHOLE = ("threads", "context_length", "cache_bytes")
 _NOT_OURS = (
     "sampling",
     "contexts",
@@ -275,23 +277,15 @@ def devices() -> list[dict[str, Any]]:
 
 
 def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in given.items():
-        if name in _NOT_OURS:
-            continue
-        if name not in _OPTIONS:
-            raise ModelError(
-                f"The backend onnx_genai has no option {name!r}.",
-                code="option_unknown",
-                hint=f"Its options: {', '.join(_OPTIONS)}.",
-            )
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        if not (isinstance(value, str) if name == "device" else number):
-            raise ModelError(
-                f"The option {name!r} cannot be {value!r}.",
-                code="option_invalid",
-                hint="device is a name; all others are numbers above zero.",
-            )
-    return given
+    return check_options(
+        "onnx_genai",
+        given,
+        _OPTIONS,
+        numbers=_OPTIONS[1:],
+        whole=_WHOLE,
+        choices={},
+        others=_NOT_OURS,
+    )
 
 
 def _config(folder: Path, device: str, threads: Any) -> Any:

@@ -42,6 +42,7 @@ from npcsdk.backends.base import (
     Usage,
 )
 from npcsdk.backends.http_stream import HttpStreams, endpoint
+from npcsdk.backends.options import check_options
 from npcsdk.backends.server_chat import (
     CallWriter,
     Delta,
@@ -53,7 +54,7 @@ from npcsdk.backends.server_chat import (
 )
 from npcsdk.backends.server_facts import describe
 from npcsdk.backends.text_stream import TextStream
-from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
+from npcsdk.errors import BackendError, NpcError, PromptTooLong
 from npcsdk.prompt.templates.instructions import tool_instructions
 
 __all__ = ["describe", "load"]
@@ -297,28 +298,16 @@ def load(source: ModelSource) -> Backend:
     Raises:
         ModelError: ``option_unknown`` or ``option_invalid``.
     """
-    options = source.options
-    for name, value in options.items():
-        if name in _NOT_OURS:
-            continue
-        if name not in _OPTIONS:
-            raise ModelError(
-                f"The backend openai_compat has no option {name!r}.",
-                code="option_unknown",
-                hint=f"Its options: {', '.join(_OPTIONS)}.",
-            )
-        if name in ("timeout_s", "context_length"):
-            good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        else:
-            good = isinstance(value, str) and value in _CHOICES.get(name, (value,))
-        if not good:
-            raise ModelError(
-                f"The option {name!r} cannot be {value if name != 'api_key' else '...'!r}.",
-                code="option_invalid",
-                hint="timeout_s and context_length are numbers above zero; server, api and tools one of: "
-                + "; ".join(", ".join(names) for names in _CHOICES.values())
-                + ".",
-            )
+    options = check_options(
+        "openai_compat",
+        source.options,
+        _OPTIONS,
+        numbers=("timeout_s", "context_length"),
+        whole=("context_length",),
+        choices=_CHOICES,
+        others=_NOT_OURS,
+        secret=("api_key",),
+    )
     key = str(options.get("api_key") or os.environ.get("NPCSDK_API_KEY", ""))
     streams = HttpStreams(urldefrag(source.path)[0], key=key, timeout_s=float(options.get("timeout_s", 60.0)))
     return ServerBackend(streams, source, load_format(source.tool_format), options)

@@ -432,6 +432,7 @@ def _options(given: Mapping[str, Any]) -> Mapping[str, Any]:
         given,
         ("device", *_CHOICES, *_NUMBERS),
         numbers=_NUMBERS,
+        whole=_NUMBERS,
         choices=_CHOICES,
         others=_NOT_OURS,
     )

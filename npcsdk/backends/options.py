@@ -21,6 +21,7 @@ def check_options(
     whole: Collection[str] = (),
     switches: Collection[str] = (),
     others: Collection[str] = (),
+    secret: Collection[str] = (),
 ) -> Mapping[str, Any]:
     """What was given, if it can be taken.
 
@@ -31,6 +32,7 @@ def check_options(
         choices: what those that are one of some words may be. The rest of them are free text.
         switches: those that are true, false or text.
         others: names that belong to somebody else, and are passed over.
+        secret: those whose values are not repeated to anybody.
 
     Raises:
         ModelError: ``option_unknown`` or ``option_invalid``.
@@ -52,11 +54,25 @@ def check_options(
         else:
             good = isinstance(value, str) and value in choices.get(name, (value,))
         if not good:
-            number = "a whole number above zero" if name in whole else "a number above zero"
-            words = ", ".join(choices.get(name, ("a name",) if name == "device" else (number,)))
             raise ModelError(
-                f"The option {name!r} cannot be {value!r}.",
+                f"The option {name!r} cannot be {'...' if name in secret else repr(value)}.",
                 code="option_invalid",
-                hint=f"It may be: {words}.",
+                hint=f"It may be: {_may_be(name, numbers, whole, switches, choices)}.",
             )
     return given
+
+
+def _may_be(
+    name: str,
+    numbers: Collection[str],
+    whole: Collection[str],
+    switches: Collection[str],
+    choices: Mapping[str, Sequence[str]],
+) -> str:
+    if name in choices:
+        return ", ".join(choices[name])
+    if name in numbers:
+        return "a whole number above zero" if name in whole else "a number above zero"
+    if name in switches:
+        return "true, false or a text"
+    return "a name" if name == "device" else "a text"

@@ -100,6 +100,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
         ({"thread": 2}, "option_unknown"),
         ({"threads": "many"}, "option_invalid"),
         ({"threads": 0}, "option_invalid"),
+        ({"threads": 1.5}, "option_invalid"),
         ({"cache_bytes": 1000}, "option_invalid"),
         ({"device": 3}, "option_invalid"),
         ({"device": "no such device"}, "device_absent"),

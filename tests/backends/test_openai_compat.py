@@ -499,13 +499,15 @@ def test_a_character_speaks_and_acts_through_a_server(server: ModelServer) -> No
         ({"key": "x"}, "option_unknown"),
         ({"timeout_s": 0}, "option_invalid"),
         ({"api": "telepathy"}, "option_invalid"),
-        ({"api_key": 3}, "option_invalid"),
+        ({"api_key": 31337}, "option_invalid"),
+        ({"context_length": 0.5}, "option_invalid"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], code: str) -> None:
     with pytest.raises(ModelError) as caught:
         registry.load(ModelSource(name="x", backend="openai_compat", path="http://x/v1", options=options))
     assert caught.value.code == code
+    assert "31337" not in str(caught.value)  # a key is nobody's to read
 
 
 def test_a_prompt_that_is_too_long_is_not_sent(server: ModelServer) -> None:

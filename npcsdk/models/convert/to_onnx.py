@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import deque
 from pathlib import Path
+from typing import cast
 
 from npcsdk.errors import MissingExtra, ModelError
 from npcsdk.models.convert.checkpoint import Checkpoint
@@ -66,8 +67,20 @@ def write(checkpoint: Checkpoint, out: Path, precision: str, report: Report) -> 
         for name in _MADE:
             if (built / name).is_file():
                 shutil.move(built / name, out / name)
+    _end_as_the_model_does(checkpoint, out / "genai_config.json")
     # The builder would write the tokenizer anew, through transformers. The files as they are are the model's own.
     copy_side_files(checkpoint, out, without=("config.json", "generation_config.json"))
+
+
+def _end_as_the_model_does(checkpoint: Checkpoint, path: Path) -> None:
+    """Write which ids end a reply. The builder takes the first from a tokenizer that transformers makes of the folder,
+    and where that has no name for it, transformers adds one beyond the model's ids."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    named = content["model"]["eos_token_id"]
+    listed = cast("list[int]", named if isinstance(named, list) else [named])
+    there = [number for number in listed if number < checkpoint.network.vocabulary]
+    content["model"]["eos_token_id"] = list(dict.fromkeys([*checkpoint.network.ends, *there]))
+    path.write_text(json.dumps(content, indent=4), encoding="utf-8")
 
 
 def _linked(checkpoint: Checkpoint, source: Path) -> None:
