@@ -21,6 +21,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ class _Runtime:
         self.cells = shape.cells
         self.sequences = shape.sequences
         self.cell_bytes = shape.cell_bytes
+        self.step_s = 0.0
         # A recurrent memory is one state for all tokens so far: it has no beginning that could be kept.
         self.partial = not (llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model))
         self._sliding = int(llama.llama_model_n_swa(model))
@@ -401,9 +403,18 @@ def _encoding(vocabulary: Any, path: Path) -> tuple[Encoding, tuple[int, ...]]:
 
 
 def _try(runtime: _Runtime, path: Path) -> None:
-    """Compute one token: a model that loads may still not run."""
+    """Compute three tokens: a model that loads may still not run.
+
+    The first reads the file, the others tell the time.
+    """
+    times: list[float] = []
+    finite = True
     try:
-        (logits,) = runtime.compute([Entry(0, 0, 0, (runtime.ends[0],), False, True)])
+        for at in range(3):
+            started = time.perf_counter()
+            (logits,) = runtime.compute([Entry(0, 0, at, (runtime.ends[0],), False, True)])
+            times.append(time.perf_counter() - started)
+            finite = finite and bool(np.isfinite(logits).all())
     except RuntimeError as error:
         raise ModelError(
             f"The model {path} does not run: {error}",
@@ -411,7 +422,8 @@ def _try(runtime: _Runtime, path: Path) -> None:
             hint="Download the file again; or the installed llama-cpp-python is broken.",
         ) from error
     runtime.cut(0, 0)
-    if not np.isfinite(logits).all():
+    runtime.step_s = min(times)
+    if not finite:
         raise ModelError(
             f"The model {path} computes numbers that are not finite.",
             code="model_broken",

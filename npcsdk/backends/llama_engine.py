@@ -32,7 +32,8 @@ class SequenceRuntime(Protocol):
     """A loaded model with one memory of ``cells`` tokens for ``sequences`` sequences. Used by one thread.
 
     ``partial`` says whether a sequence can be cut, and a part of it copied. ``batch`` is the most tokens of one
-    `compute`. ``cell_bytes`` is what one token takes, in memory and saved.
+    `compute`. ``cell_bytes`` is what one token takes, in memory and saved. ``step_s`` are the seconds
+    of a `compute` of one token, 0 where that is not known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SequenceRuntime(Protocol):
     sequences: int
     batch: int
     cell_bytes: int
+    step_s: float
     partial: bool
 
     def compute(self, entries: Sequence[Entry]) -> list[Logits]:
@@ -172,6 +174,7 @@ class _Engine:
             cells=runtime.cells,
             sequences=runtime.sequences,
             piece_s=piece_s,
+            step_s=runtime.step_s,
             batch=runtime.batch,
             saved=saved_bytes // runtime.cell_bytes,
             partial=runtime.partial,

@@ -19,8 +19,11 @@ _LEAST = 4
 """Fewer tokens cost about as much as this many."""
 _GUESS = 32
 """Tokens of the very first piece."""
+_SHARE = 8
+"""What a step of one token costs is about that of so many of a prompt: until it is known."""
 _DEPTH = 1000.0
 """Until it is known: the token after so many costs twice as much as the first."""
+_STEEPEST = 5 / _DEPTH
 _SPREAD = 100.0
 """Positions have to differ by about this much to say what depth costs."""
 
@@ -30,20 +33,25 @@ class Pace:
 
     Args:
         piece_s: seconds that prompts may take in a step in which somebody's reply goes on.
+        step_s: seconds of a step of one token, which every step takes before all else, if that is known.
     """
 
-    def __init__(self, piece_s: float) -> None:
+    def __init__(self, piece_s: float, step_s: float = 0.0) -> None:
         self._piece_s = piece_s
-        self._reply_s = 0.0
-        self._narrow, self._wide = _Speed(piece_s / _GUESS), _Speed(piece_s / _GUESS)
+        self._step_s = self._reply_s = step_s
+        price = max(piece_s / _GUESS, step_s / _SHARE)
+        self._narrow, self._wide = _Speed(price), _Speed(price)
+        self._beside = _GUESS // 2
 
     def measure(self, plan: Plan, seconds: float) -> None:
         """How long a plan's computation took."""
         count = plan.prefill
         if not count:
-            self._reply_s = seconds if not self._reply_s else 0.6 * self._reply_s + 0.4 * seconds
+            self._reply_s = _mean(self._reply_s, seconds)
+            if plan.replies == 1:
+                self._step_s = _mean(self._step_s, seconds)
         elif count >= _LEAST:
-            alone = max(seconds - (self._reply_s if plan.replies else 0.0), seconds / 4, 1e-9)
+            alone = max(seconds - (self._reply_s if plan.replies else self._step_s), seconds / 4, 1e-9)
             pieces = [(entry.start, len(entry.tokens)) for entry in plan.entries if not entry.reply]
             depth = sum((start + size / 2) * size for start, size in pieces) / count
             speed, other = (self._wide, self._narrow) if count >= _TILE else (self._narrow, self._wide)
@@ -56,16 +64,17 @@ class Pace:
 
         Args:
             prompts: for each, in the order of their turns, how much is computed and how much is left.
-            replies: whether somebody's reply goes on in this step. Otherwise it may take four times as long; and as
-                long as the replies' part of it, where that is more than a piece.
+            replies: whether somebody's reply goes on in this step. Otherwise it may take four times as long. Where a
+                step for replies alone takes longer than a piece, prompts may take as long.
             width: the most tokens there may be.
         """
-        seconds = self._piece_s
-        if replies:
-            seconds = max(seconds, self._reply_s)
-        elif self._narrow.known or self._wide.known:
+        seconds = max(self._piece_s, self._reply_s if replies else self._step_s)
+        if not replies and (self._narrow.known or self._wide.known):
             seconds *= 4
-        wide = sum(left for _, left in prompts) >= _TILE and self._wide.fit(seconds, prompts[0][0]) >= _TILE
+        if replies:  # However wrong a prediction is, a step is not many times as long as the one before it.
+            width = min(width, 2 * self._beside)
+        most = min(width, sum(left for _, left in prompts))
+        wide = min(most, self._wide.fit(seconds, prompts[0][0])) >= _TILE
         speed = self._wide if wide else self._narrow
         sizes: list[int] = []
         for start, left in prompts:
@@ -80,6 +89,8 @@ class Pace:
             sizes.append(min(size, width))
             width -= sizes[-1]
             seconds -= speed.seconds(start, sizes[-1])
+        if replies and sum(sizes) < sum(left for _, left in prompts):
+            self._beside = max(sum(sizes), _LEAST)
         return sizes
 
 
@@ -117,8 +128,8 @@ class _Speed:
         usual = self._mean / (_DEPTH + self._depth)
         doubt = _SPREAD * _SPREAD
         rise = max((self._product + doubt * usual) / (self._square + doubt), 0.0)
-        start = max(self._mean - rise * self._depth, self._mean / 20)
-        self._slope = min(rise / start, 20 / _DEPTH)
+        start = self._mean - rise * self._depth
+        self._slope = min(rise / start, _STEEPEST) if start > 0 else _STEEPEST
         price = seconds / (1 + depth * self._slope)
         self._price = price if first or price > self._price else 0.6 * self._price + 0.4 * price
 
@@ -133,3 +144,7 @@ class _Speed:
         units = seconds / self._price
         one = 1 + start * self._slope
         return int(2 * units / (one + math.sqrt(one * one + 2 * self._slope * units)))
+
+
+def _mean(before: float, now: float) -> float:
+    return 0.6 * before + 0.4 * now if before else now

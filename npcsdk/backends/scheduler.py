@@ -87,6 +87,7 @@ class Scheduler:
         cells: tokens that the runtime can remember, of all sequences together.
         sequences: how many sequences it has.
         piece_s: seconds that the prompts' part of a step should take while somebody is answered.
+        step_s: seconds of a step of one token, if that is known.
         batch: the most tokens of one step; at least ``sequences``.
         saved: tokens of evicted sequences that may be kept elsewhere; 0: they are forgotten.
         partial: whether a sequence can be cut, and a part of it shared.
@@ -98,6 +99,7 @@ class Scheduler:
         cells: int,
         sequences: int,
         piece_s: float = 0.05,
+        step_s: float = 0.0,
         batch: int = 512,
         saved: int = 0,
         partial: bool = True,
@@ -108,7 +110,7 @@ class Scheduler:
         self._saved: dict[str, _Saved] = {}
         self._saved_room = saved
         self._partial = partial
-        self._pace = Pace(piece_s)
+        self._pace = Pace(piece_s, step_s)
         self._batch = batch
         self._moves: list[Move] = []
         self._numbers = itertools.count()

@@ -26,6 +26,7 @@ class Sequences:
     model = "toy"
     context_length = 512
     cell_bytes = 10
+    step_s = 0.0
     batch = 64
     ends = (END,)
 

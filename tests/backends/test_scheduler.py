@@ -337,6 +337,20 @@ def test_on_a_slow_machine_a_prompt_takes_as_long_as_the_reply_beside_it() -> No
     assert 20 <= size <= 26
 
 
+def test_a_step_that_costs_much_before_its_first_token_is_filled() -> None:
+    """A large model: reading its weights takes 120 ms, a token of a prompt 25 ms more."""
+    pace = Pace(0.05, 0.12)
+    start, sizes = 0, list[int]()
+    for _ in range(30):
+        (size,) = pace.share([(start, 2000 - start)], replies=False, width=512)
+        entry = Entry(0, 0, start, [1] * size, False, False)
+        pace.measure(Plan((), (entry,)), 0.12 + 0.025 * size)
+        start += size
+        sizes.append(size)
+    assert 4 <= sizes[0] <= 32  # Nothing is known yet but what a single token takes.
+    assert all(16 <= size <= 32 for size in sizes[1:])
+
+
 def test_a_small_rest_is_no_step_of_its_own() -> None:
     it = machine(20_000, rate=1000.0)
     it.ask(text(500, 1), 1)
