@@ -7,15 +7,15 @@ clients, a ping while the worker computes, and a server that is killed and start
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
 import statistics
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import zmq
 
 from benchmarks import _bridge_rivals as rivals
 from benchmarks._bridge_rivals import line_of, process
@@ -26,6 +26,7 @@ from npcsdk.errors import NpcError
 from npcsdk.events import Text
 from npcsdk.wire import codec
 from npcsdk.wire import messages as m
+from npcsdk.wire.zmtp import Zmtp, frame
 
 STEP = 0.02  # seconds between the tokens of each of many clients
 
@@ -125,38 +126,52 @@ def _served(address: str = "tcp://127.0.0.1:*", threads: int = 16) -> Iterator[t
 
 
 class _Raw:
-    """A client without the SDK's: a socket, and what is heard on it."""
+    """A client without the SDK's: a plain socket, and what is heard on it."""
 
-    def __init__(self, context: zmq.Context[Any], address: str, name: str) -> None:
-        self.socket = context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.RCVTIMEO, 30_000)
-        self.socket.connect(address)
-        self.send(m.Hello(client=name)).send(m.Open(conversation=name, npc="npc"))
+    def __init__(self, address: str, name: str) -> None:
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
         self.name = name
+        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._zmtp = Zmtp("DEALER", codec.MESSAGE_BYTES)
+        self._heard: deque[bytes] = deque()
+        while not self._zmtp.ready:
+            self.socket.sendall(self._zmtp.outgoing())
+            self._zmtp.feed(self.socket.recv(4096))
+        self.socket.sendall(self._zmtp.outgoing())
+        self.send(m.Hello(client=name)).send(m.Open(conversation=name, npc="npc"))
 
     def send(self, command: m.Command) -> _Raw:
-        self.socket.send(codec.encode(command))
+        self.socket.sendall(frame(codec.encode(command)))
         return self
 
+    def read(self) -> list[bytes]:
+        """What has come, after waiting for it; nothing when the server has ended the connection."""
+        data = self.socket.recv(1 << 16)
+        return self._zmtp.feed(data) if data else []
+
+    def next(self) -> Any:
+        while not self._heard:
+            self._heard.extend(self.read())
+        return codec.decode_event(self._heard.popleft())
+
     def hear(self, kind: type[Any]) -> Any:
-        while True:
-            message = codec.decode_event(self.socket.recv())
-            if isinstance(message, kind):
-                return message
+        while not isinstance(message := self.next(), kind):
+            pass
+        return message
 
 
 @contextlib.contextmanager
 def _raw(address: str, count: int) -> Iterator[list[_Raw]]:
-    context: zmq.Context[Any] = zmq.Context()
     clients: list[_Raw] = []
     try:
-        clients += [_Raw(context, address, f"client-{number}") for number in range(count)]
+        clients += [_Raw(address, f"client-{number}") for number in range(count)]
         for client in clients:
             client.hear(m.Opened)
         yield clients
     finally:
-        context.destroy(linger=0)
+        for client in clients:
+            client.socket.close()
 
 
 def _pings(setting: Setting) -> Iterator[Row]:
@@ -169,7 +184,7 @@ def _pings(setting: Setting) -> Iterator[Row]:
             began = time.perf_counter()
             client.send(m.Ping(nonce=len(times)))
             while True:
-                message = codec.decode_event(client.socket.recv())
+                message = client.next()
                 over = over or isinstance(message, m.TurnEvent)
                 if isinstance(message, m.Pong):
                     break
@@ -218,34 +233,34 @@ def _many_clients(setting: Setting) -> Iterator[Row]:
 
 def _hear_all(clients: list[_Raw], tokens: int) -> tuple[list[float], int]:
     """The seconds that each token took, and how many came in order."""
-    poller = zmq.Poller()
-    named = {}
+    selector = selectors.DefaultSelector()
     for client in clients:
-        poller.register(client.socket, zmq.POLLIN)
-        named[client.socket] = client
+        selector.register(client.socket, selectors.EVENT_READ, client)
     seen = dict.fromkeys(clients, 0)
     running = set(clients)
     times: list[float] = []
     ordered = 0
     deadline = time.monotonic() + 60 + tokens * STEP
     while running and time.monotonic() < deadline:
-        for ready, _ in poller.poll(1000):
-            client = named[ready]
-            with contextlib.suppress(zmq.Again):
-                while True:
-                    payload = ready.recv(zmq.NOBLOCK)
-                    now = time.perf_counter()
-                    message = codec.decode_event(payload)
-                    if not isinstance(message, m.TurnEvent):
-                        continue
-                    if not isinstance(message.event, Text):
-                        running.discard(client)
-                        continue
-                    first = message.first or message.seq
-                    if first == seen[client] + 1:
-                        ordered += message.seq - first + 1
-                    seen[client] = message.seq
-                    times.append(now - float(message.event.text[-20:].split()[-1]))
+        for key, _ in selector.select(1.0):
+            client: _Raw = key.data
+            payloads = client.read()
+            now = time.perf_counter()
+            for message in map(codec.decode_event, payloads):
+                if not isinstance(message, m.TurnEvent):
+                    continue
+                if not isinstance(message.event, Text):
+                    running.discard(client)
+                    continue
+                first = message.first or message.seq
+                if first == seen[client] + 1:
+                    ordered += message.seq - first + 1
+                seen[client] = message.seq
+                times.append(now - float(message.event.text[-20:].split()[-1]))
+            if not payloads:
+                selector.unregister(client.socket)
+                running.discard(client)
+    selector.close()
     return times, ordered
 
 

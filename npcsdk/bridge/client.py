@@ -133,11 +133,11 @@ class _WorldBase(Generic[NpcT]):
         Raises:
             BridgeError: nobody answers there (``server_unreachable``), or the server speaks another protocol.
         """
-        from npcsdk.bridge import links
+        from npcsdk.bridge import socket_links
 
         collected = collect(actions)
         world = cls.__new__(cls)
-        link = links.SocketLink(address, silence=timeout, keys=keys)
+        link = socket_links.socket_link(address, silence=timeout, keys=keys)
         world._begin(link, Handlers(collected, handlers, veto), collected, on_loading)
         return world
 

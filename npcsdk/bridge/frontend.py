@@ -153,6 +153,14 @@ class Frontend:
         client = self._clients.get(route)
         return client.peer.version if client else (1, 0)
 
+    def knows(self, route: bytes) -> bool:
+        """Whether somebody has greeted there."""
+        return route in self._clients
+
+    def ignores(self, route: bytes) -> bool:
+        """Whether nothing of a connection is read any more, since it made too many mistakes."""
+        return route in self._ignored
+
     def silent(self, now: float) -> list[bytes]:
         """Routes whose clients have said nothing for too long; they are forgotten here."""
         gone = [

@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from npcsdk.bridge.pipe import Port, Watch
+from npcsdk.bridge.pipe import Port
+from npcsdk.bridge.watch import Watch
 from npcsdk.errors import BridgeError
 
 __all__ = ["ALIVE", "CONFIG_VARIABLE", "DRAIN", "DRAINED", "OVER", "STATS", "Launcher", "WorkerConfig"]

@@ -1,4 +1,4 @@
-"""Three ways to reach a server, behind one small interface: a socket, a child process, this very process.
+"""Ways to reach a server, behind one small interface: here a child process and this very process.
 
 One thread at a time uses a link (`npcsdk.bridge.core.Core` sees to that); only `wake` may be called from others.
 """
@@ -6,24 +6,21 @@ One thread at a time uses a link (`npcsdk.bridge.core.Core` sees to that); only 
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import zmq
-
 from npcsdk.bridge.frontend import Frontend, Limits
-from npcsdk.bridge.keys import Keys
 from npcsdk.bridge.launcher import OVER, Launcher, WorkerConfig
+from npcsdk.bridge.watch import READ, Waker, Watcher
 from npcsdk.errors import BridgeError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import fault_of
 from npcsdk.wire.messages import Goodbye
 
-__all__ = ["InlineLink", "Link", "SocketLink", "Waker", "WorkerLink", "died"]
+__all__ = ["InlineLink", "Link", "WorkerLink", "died"]
 
 _BATCH = 256  # messages taken in one go, so that sending is never starved
 _ROUTE = b"game"
@@ -58,88 +55,6 @@ class Link(Protocol):
         ...
 
 
-class Waker:
-    """Wakes a `zmq.Poller`, or anything else that polls sockets, from another thread."""
-
-    def __init__(self) -> None:
-        self.socket, self._sender = socket.socketpair()
-        self.socket.setblocking(False)
-        self._sender.setblocking(False)
-
-    def wake(self) -> None:
-        # A full buffer means that it is being woken already; a closed one, that nobody waits.
-        with contextlib.suppress(OSError):
-            self._sender.send(b"\0")
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self.socket.recv(4096)
-
-    def close(self) -> None:
-        self.socket.close()
-        self._sender.close()
-
-
-class SocketLink:
-    """A server on a socket (``npcsdk serve``)."""
-
-    def __init__(self, address: str, *, silence: float, keys: Keys | None = None) -> None:
-        self.silence: float | None = silence
-        self.tick: float | None = 0.25
-        self._waker = Waker()
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 200)  # for the goodbye
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is kept for a server that is not there
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        try:
-            if keys is not None:
-                self._socket.setsockopt_string(zmq.CURVE_SERVERKEY, keys.server or "")
-                self._socket.setsockopt_string(zmq.CURVE_PUBLICKEY, keys.public)
-                self._socket.setsockopt_string(zmq.CURVE_SECRETKEY, keys.secret)
-            self._socket.connect(address)
-        except zmq.ZMQError as error:
-            self.close()
-            raise BridgeError(
-                f"The address {address!r} cannot be used: {error}.",
-                hint="Write it as tcp://127.0.0.1:5990; keys need the server's public key, too.",
-                code="bad_address",
-            ) from error
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._waker.socket, zmq.POLLIN)
-
-    def send(self, payload: bytes) -> None:
-        with contextlib.suppress(zmq.Again):
-            self._socket.send(payload, zmq.NOBLOCK)
-
-    def wait(self, timeout: float | None) -> None:
-        self._poller.poll(None if timeout is None else int(timeout * 1000))
-
-    def receive(self) -> list[bytes]:
-        payloads: list[bytes] = []
-        # A token is worth more than a round: asking whether there is more is cheaper than failing to read it.
-        while len(payloads) < _BATCH and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN.value:
-            payload = self._socket.recv(zmq.NOBLOCK)
-            if not self._socket.getsockopt(zmq.RCVMORE):
-                payloads.append(payload)
-            else:  # a message is one frame; what has more is none of ours
-                while self._socket.getsockopt(zmq.RCVMORE):
-                    self._socket.recv(zmq.NOBLOCK)
-        if not payloads:
-            self._waker.clear()
-        return payloads
-
-    def wake(self) -> None:
-        self._waker.wake()
-
-    def close(self) -> None:
-        self._socket.close()
-        self._context.term()
-        self._waker.close()
-
-
 class WorkerLink:
     """A worker of our own in a child process, started when the first message needs it."""
 
@@ -151,9 +66,9 @@ class WorkerLink:
         self._frontend = Frontend(Limits(messages_per_minute=None))
         self._ready = False
         self._answers: list[bytes] = []
-        self._poller = zmq.Poller()
+        self._poller = Watcher()
         self.launcher = Launcher(config, self._poller, self._waker.wake)
-        self._poller.register(self._waker.socket, zmq.POLLIN)
+        self._poller.register(self._waker.socket.fileno(), READ)
 
     def send(self, payload: bytes) -> None:
         answers, forward = self._frontend.receive(_ROUTE, payload, time.monotonic())
@@ -195,6 +110,7 @@ class WorkerLink:
 
     def close(self) -> None:
         self.launcher.close()
+        self._poller.close()
         self._waker.close()
 
     def _note(self, payload: bytes) -> None:

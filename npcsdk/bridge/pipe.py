@@ -14,13 +14,11 @@ import socket
 import struct
 import threading
 from collections import deque
-from typing import Protocol
 
-import zmq
-
+from npcsdk.bridge.watch import READ, WRITE, Watch
 from npcsdk.errors import BridgeError
 
-__all__ = ["Frames", "Pipe", "Port", "Watch", "pack"]
+__all__ = ["Frames", "Pipe", "Port", "pack"]
 
 _HEAD = struct.Struct("<II")
 _READ = 1 << 18  # bytes taken at once
@@ -111,13 +109,6 @@ class Pipe:
             return None
 
 
-class Watch(Protocol):
-    """What polls a port's sockets beside others: a `zmq.Poller`, whose answers name plain sockets by number."""
-
-    def register(self, socket: int, flags: int = ..., /) -> None: ...
-    def unregister(self, socket: int, /) -> None: ...
-
-
 class Port:
     """The parent's end: listens for its worker, never waits, and keeps what the worker does not take yet.
 
@@ -171,7 +162,7 @@ class Port:
         sent = self._try(self._worker, frame)
         if sent < len(frame):
             self._unsent += frame[sent:]
-            self._watch(self._worker, zmq.POLLIN | zmq.POLLOUT)
+            self._watch(self._worker, READ | WRITE)
         return True
 
     def take(self) -> list[tuple[bytes, bytes]]:
@@ -260,7 +251,7 @@ class Port:
     def _go_on(self, worker: socket.socket) -> None:
         if self._unsent:
             del self._unsent[: self._try(worker, bytes(self._unsent[:_READ]))]
-        self._watch(worker, zmq.POLLIN | zmq.POLLOUT if self._unsent else zmq.POLLIN)
+        self._watch(worker, READ | WRITE if self._unsent else READ)
 
     @staticmethod
     def _try(worker: socket.socket, data: bytes) -> int:
@@ -271,7 +262,7 @@ class Port:
         except OSError:
             return len(data)  # it is gone: whoever watches its process will notice
 
-    def _watch(self, sock: socket.socket, flags: int = zmq.POLLIN) -> None:
+    def _watch(self, sock: socket.socket, flags: int = READ) -> None:
         self._poller.register(sock.fileno(), flags)
 
     def _forget_worker(self) -> None:

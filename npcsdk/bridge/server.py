@@ -1,6 +1,6 @@
 """``npcsdk serve``: the bridge between sockets and the worker. It relays, answers at once, and never computes.
 
-One thread: a ROUTER for the clients, and the launcher's way to the worker. What a worker sends goes to
+One thread: the gate for the clients, and the launcher's way to the worker. What a worker sends goes to
 its client as it came. When the worker dies, clients are told and a new one is started; when a signal says so, the
 turns that run are waited for and everybody is told goodbye.
 """
@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import zmq
-
 from npcsdk.bridge.access import Access
 from npcsdk.bridge.frontend import Frontend, Limits
-from npcsdk.bridge.gate import Gate
+from npcsdk.bridge.gate import open_gate
 from npcsdk.bridge.launcher import DRAIN, DRAINED, OVER, STATS, Launcher
-from npcsdk.bridge.links import Waker, died
+from npcsdk.bridge.links import died
 from npcsdk.bridge.metrics import MetricsServer
+from npcsdk.bridge.watch import READ, Waker
 from npcsdk.errors import BridgeError, NpcError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import error_of
@@ -36,8 +35,6 @@ __all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
 _log = logging.getLogger(__name__)
 
 _TICK_MS = 500
-_RETRY_MS = 10  # while a client's queue is full
-_BATCH = 256  # messages from one side before the other has its turn
 _CRASHES = 3  # in a row before a worker has been ready: then it is not started again
 
 
@@ -97,27 +94,17 @@ class Server:
         self._look_at = 0.0
         self._drained = False
         self._waker = Waker()
-        self._context: zmq.Context[Any] = zmq.Context()
         try:
-            self._gate = Gate(
-                self._context,
-                address,
-                limits,
-                access or Access(),
-                version=self._frontend.version,
-                gone=self._gone,
+            self._gate = open_gate(
+                address, limits, access or Access(), version=self._frontend.version, gone=self._gone
             )
         except BaseException:
             self._waker.close()
-            self._context.term()
             raise
         self.address = self._gate.address
-        self._poller = zmq.Poller()
-        self._launcher = Launcher({**config, "limits": limits.for_worker()}, self._poller, self._waker.wake)
-        self._poller.register(self._gate.socket, zmq.POLLIN)
-        if self._gate.doorkeeper is not None:
-            self._poller.register(self._gate.doorkeeper.socket, zmq.POLLIN)
-        self._poller.register(self._waker.socket, zmq.POLLIN)
+        poller = self._gate.poller
+        self._launcher = Launcher({**config, "limits": limits.for_worker()}, poller, self._waker.wake)
+        poller.register(self._waker.socket.fileno(), READ)
 
     @property
     def worker_pid(self) -> int | None:
@@ -134,7 +121,7 @@ class Server:
             "backlog_bytes": self._gate.backlog_bytes,
             "worker_restarts": self._restarts,
             "refused": dict(self._frontend.refused),
-            "strangers": self._gate.doorkeeper.refused if self._gate.doorkeeper else 0,
+            "strangers": self._gate.strangers,
             "worker": dict(self._numbers),
         }
 
@@ -164,14 +151,12 @@ class Server:
     # One turn of the loop
 
     def _turn(self) -> None:
-        ready = dict(self._poller.poll(_RETRY_MS if self._gate.behind else _TICK_MS))
+        pause = self._gate.pause_ms
+        ready = dict(self._gate.poller.poll(_TICK_MS if pause is None else pause))
         self._from_worker()
-        if self._gate.doorkeeper is not None and self._gate.doorkeeper.socket in ready:
-            self._gate.doorkeeper.answer()
-        if self._gate.socket in ready:
-            self._from_clients()
-        if self._gate.behind:
-            self._gate.retry()
+        self._gate.flush()
+        self._from_clients(ready)
+        self._gate.flush()
         woken = self._waker.socket.fileno() in ready
         now = time.monotonic()
         if woken or now >= self._look_at:
@@ -189,18 +174,18 @@ class Server:
         self._launcher.end_if_frozen(now)
         for route in self._frontend.silent(now):
             self._gone(route)
+        self._gate.sweep(now, self._frontend.knows)
 
-    def _from_clients(self) -> None:
-        for _ in range(_BATCH):
-            message = self._gate.receive()
-            if message is None:
-                return
-            route, payload, key, role = message
+    def _from_clients(self, ready: Mapping[Any, int]) -> None:
+        for route, payload, key, role in self._gate.receive(ready):
             answers, forward = self._frontend.receive(route, payload, time.monotonic(), role=role, key=key)
             for answer in answers:
                 self._gate.send(route, answer)
             if forward is not None:
                 self._launcher.send(route, forward)
+            elif answers and self._frontend.ignores(route):
+                self._gate.dismiss(route)
+                self._launcher.send(route, b"")
 
     def _from_worker(self) -> None:
         for message in self._launcher.receive():
@@ -282,7 +267,6 @@ class Server:
         """Give everything back; `run` does it itself."""
         self._launcher.close()
         self._gate.close(linger=500)  # for the goodbyes
-        self._context.term()
         self._waker.close()
 
 

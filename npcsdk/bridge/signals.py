@@ -16,11 +16,12 @@ class HeldSignals:
     some. What is held back takes microseconds; what waits belongs in `let`. Only the main thread is ever interrupted.
     """
 
-    __slots__ = ("_before", "_came")
+    __slots__ = ("_before", "_came", "_letting")
 
     def __init__(self) -> None:
         self._before: Any = None
         self._came = False
+        self._letting = False
 
     def __enter__(self) -> HeldSignals:
         if threading.get_ident() == threading.main_thread().ident:
@@ -42,11 +43,21 @@ class HeldSignals:
                 signal.raise_signal(signal.SIGINT)
 
     def let(self) -> _Let:
-        """Let Ctrl-C come for a while."""
+        """Let Ctrl-C come for a while: what came before, at once."""
         return _Let(self)
 
-    def _hold(self, number: int, frame: object) -> None:
-        self._came = True
+    def _hold(self, number: int, frame: Any) -> None:
+        if self._letting:
+            self._before(number, frame)
+        else:
+            self._came = True
+
+    def _let(self, letting: bool) -> None:
+        # The handler stays where it is: setting one costs more than all the rest of a token's way through here.
+        self._letting = letting
+        if letting and self._came and self._before is not None:
+            self._came = False
+            self._before(int(signal.SIGINT), None)
 
 
 class _Let:
@@ -56,7 +67,7 @@ class _Let:
         self._held = held
 
     def __enter__(self) -> None:
-        self._held.__exit__()
+        self._held._let(True)  # pyright: ignore[reportPrivateUsage]
 
     def __exit__(self, *_: object) -> None:
-        self._held.__enter__()
+        self._held._let(False)  # pyright: ignore[reportPrivateUsage]

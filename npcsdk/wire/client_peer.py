@@ -48,7 +48,7 @@ GAP_TRIES = 3  # to get again what was lost on the way; then the rest goes on wi
 
 _UNREACHABLE = (
     "The server does not answer.",
-    "Check that it runs (npcsdk serve) and that the address is right; then say it again.",
+    "Check that it runs (npcsdk serve) and that the address, and the keys if it has any, are right; then say it again.",
 )
 _LOST = (
     "The server was restarted and lost this turn.",

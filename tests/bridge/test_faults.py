@@ -415,8 +415,10 @@ def test_a_client_that_vanishes_leaves_nothing_running(serve: Serve) -> None:
 
 def test_a_silent_client_is_forgotten(serve: Serve) -> None:
     running = serve(limits=Limits(silence_s=0.2))
+    deadline = time.monotonic() + 10
+    while not running.server.metrics()["ready"] and time.monotonic() < deadline:
+        threading.Event().wait(0.02)
     with Raw(running.address).greets() as raw:
-        deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             threading.Event().wait(0.8)
             raw.sends(codec.encode(m.Open(conversation="c", npc="mira")))
