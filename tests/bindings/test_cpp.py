@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bindings.cpp_build import CPP, SANITIZED, WARNINGS, build, needs_compiler, run
+from tests.bindings.cpp_build import CHECKED, CPP, WARNINGS, build, needs_compiler, run
 
 MESSAGES = json.loads((CPP.parent / "vectors" / "protocol-1.json").read_text(encoding="utf-8"))["messages"]
 SPOKEN = [one for one in MESSAGES if one.get("since", [1, 0]) <= [1, 1]]  # of a newer minor it needs nothing
@@ -23,7 +23,7 @@ pytestmark = [needs_compiler, pytest.mark.timeout(300)]  # the compiler may take
 
 @pytest.fixture(scope="module")
 def vectors() -> Path:
-    return build("tests/vectors.cpp", *SANITIZED)
+    return build("tests/vectors.cpp", *CHECKED)
 
 
 def ask(program: Path, *lines: str) -> list[str]:
@@ -138,11 +138,11 @@ def test_what_is_no_json(vectors: Path, text: str) -> None:
 
 
 def test_zmtp_at_every_cut() -> None:
-    run(build("tests/zmtp.cpp", *SANITIZED))
+    run(build("tests/zmtp.cpp", *CHECKED))
 
 
 def test_the_state_machine() -> None:
-    run(build("tests/peer.cpp", *SANITIZED))
+    run(build("tests/peer.cpp", *CHECKED))
 
 
 def test_a_token_takes_no_memory_from_the_heap() -> None:

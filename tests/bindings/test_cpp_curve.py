@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from tests.bindings.cpp_build import SANITIZED, build, needs_compiler
+from tests.bindings.cpp_build import CHECKED, build, needs_compiler
 from tests.bindings.test_cpp_live import Driver, address, free_port, spoken
 
 __all__ = ["address"]
@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    return build("tests/driver.cpp", *SANITIZED)
+    return build("tests/driver.cpp", *CHECKED)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.bindings.cpp_build import CPP, SANITIZED, build, needs_compiler
+from tests.bindings.cpp_build import CHECKED, CPP, build, needs_compiler
 from tests.bindings.serving import ServerProcess
 
 pytestmark = [
@@ -127,7 +127,7 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    return build("tests/driver.cpp", *SANITIZED)
+    return build("tests/driver.cpp", *CHECKED)
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_a_frozen_server_never_blocks(drive: Callable[..., Driver], address: str
 
 
 def test_the_console_game(address: str, tmp_path: Path) -> None:
-    console = build("examples/console.cpp", "-O1", "-pthread")
+    console = build("examples/console.cpp", "-O0", "-pthread")
     with serving(address, tmp_path, WAVE, "Well met."):
         done = subprocess.run(
             [str(console), address, "bram"],
@@ -310,7 +310,7 @@ def test_the_console_game(address: str, tmp_path: Path) -> None:
 
 
 def test_the_console_game_with_the_model_that_ships() -> None:
-    console = build("examples/console.cpp", "-O1", "-pthread")
+    console = build("examples/console.cpp", "-O0", "-pthread")
     server = ServerProcess(free_port(), "--world", str(CPP.parents[1] / "personas"))
     try:
         done = subprocess.run(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.bindings.cpp_build import SANITIZED, build, needs_compiler
+from tests.bindings.cpp_build import CHECKED, build, needs_compiler
 
 pytestmark = needs_compiler
 WAIT_MS = 20_000
@@ -21,7 +21,7 @@ WAIT_MS = 20_000
 
 @pytest.fixture(scope="module")
 def echo() -> Path:
-    return build("tests/echo.cpp", *SANITIZED)
+    return build("tests/echo.cpp", *CHECKED)
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.bindings.cpp_build import CPP, WARNINGS, needs_compiler
+from tests.bindings.cpp_build import CHECKED, CPP, WARNINGS, made_of, needs_compiler
 from tests.bindings.csharp_build import needs_mono
 from tests.bindings.serving import ServerProcess, free_port
 
@@ -66,20 +67,26 @@ def includes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def play(includes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def play(includes: list[str]) -> Path:
     """The plugin, each file by itself, and a program that plays a level."""
-    program = tmp_path_factory.mktemp("play") / "play"
     sources = [*sorted((MODULE / "Private").rglob("*.cpp")), STUB / "UnrealStub.cpp", STUB / "Play.cpp"]
-    flags = [*FLAGS, "-DNPCSDK_API=", "-g", "-fsanitize=address,undefined", *includes]
+    headers = [*sorted(MODULE.rglob("*.h")), STUB / "UnrealStub.h"]
+    flags = [*FLAGS, "-DNPCSDK_API=", *CHECKED]
+    program = made_of(STUB / "Play.cpp", Path(__file__), *sources, *headers, flags=flags)
+    if program.exists():
+        return program
+    with tempfile.TemporaryDirectory() as folder:
 
-    def compiled(source: Path) -> str:
-        target = program.with_name(f"{source.stem}.o")
-        _do(["g++", *flags, "-c", str(source), "-o", str(target)])
-        return str(target)
+        def compiled(source: Path) -> str:
+            target = Path(folder) / f"{source.stem}.o"
+            _do(["g++", *flags, *includes, "-c", str(source), "-o", str(target)])
+            return str(target)
 
-    with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compiled, sources))
-    _do(["g++", "-fsanitize=address,undefined", *objects, "-o", str(program)])
+        with ThreadPoolExecutor(2) as pool:
+            objects = list(pool.map(compiled, sources))
+        linked = Path(folder) / "play"
+        _do(["g++", *CHECKED, *objects, "-o", str(linked)])
+        shutil.move(linked, program)
     return program
 
 
