@@ -10,6 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints, overload
 
@@ -17,7 +18,7 @@ from npcsdk.actions.checks import name_problem, schema_problem
 from npcsdk.conditions import ConditionError, compile_condition
 from npcsdk.errors import ActionError
 
-__all__ = ["ActionDefinition", "Returns", "action", "definition_of"]
+__all__ = ["ActionDefinition", "Returns", "action", "definition_of", "handler_of"]
 
 Returns = Literal["nothing", "result"]
 DEFAULT_TIMEOUT = 10.0
@@ -220,16 +221,46 @@ def action(function: Any = None, /, **options: Any) -> Any:
     return mark if function is None else mark(function)
 
 
-def definition_of(target: Callable[..., Any] | ActionDefinition) -> ActionDefinition:
-    """The definition of a function, marked with `action` or plain.
+def definition_of(target: Callable[..., Any] | ActionDefinition | Mapping[str, Any]) -> ActionDefinition:
+    """The definition of a function, marked with `action` or plain; or of plain data, ours or OpenAI's.
 
     Raises:
         ActionError: a parameter without a usable type, or of a kind that JSON cannot name (``*args``).
     """
     if isinstance(target, ActionDefinition):
         return target
+    if isinstance(target, Mapping):
+        data = cast("Mapping[str, Any]", target)
+        openai = "function" in data or data.get("type") == "function"
+        return ActionDefinition.from_openai(data) if openai else ActionDefinition.from_dict(data)
     marked = getattr(target, _ATTRIBUTE, None)
     return marked if isinstance(marked, ActionDefinition) else define(target)
+
+
+def handler_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function to call with an action's arguments: it gets what its type hints say, not what JSON has for it.
+
+    So an ``Enum`` arrives as its member and a model as an instance. Ids of targets arrive as the game gave them.
+    """
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError  # here: as in `_parameters`
+
+    properties = cast("Mapping[str, Any]", definition_of(function).parameters.get("properties", {}))
+    adapters: dict[str, TypeAdapter[Any]] = {}
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        if name in properties and plain not in (str, int, bool) and "x-from" not in properties[name]:
+            with suppress(PydanticUserError):
+                adapters[name] = TypeAdapter(hint)
+    if not adapters:
+        return function
+
+    def typed(**arguments: Any) -> Any:
+        for name in adapters.keys() & arguments.keys():
+            with suppress(ValidationError):  # what its schema allows and its type does not: as it came
+                arguments[name] = adapters[name].validate_python(arguments[name])
+        return function(**arguments)
+
+    return typed
 
 
 def define(

@@ -26,9 +26,9 @@ __all__ = ["Actions", "Handler", "Handlers", "Veto", "Where", "collect"]
 _log = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[..., Any]
-Actions: TypeAlias = "Iterable[Handler | ActionDefinition] | Mapping[str, Handler]"
-"""What a game can give as actions: functions, definitions without a handler (the game answers their events
-itself), or handlers by name for actions that the world defines."""
+Actions: TypeAlias = "Iterable[Handler | ActionDefinition | Mapping[str, Any]] | Mapping[str, Handler]"
+"""What a game can give as actions: functions; definitions without a handler (the game answers their events itself),
+also as plain data, ours or in the form of OpenAI's tools; or handlers by name for actions that the world defines."""
 Where: TypeAlias = Literal["thread", "caller"]
 """Where handlers run: in a helper thread, or in the thread that iterates over the turn."""
 
@@ -60,19 +60,19 @@ def collect(actions: Actions) -> Collected:
         found.handlers.update(cast("Mapping[str, Handler]", actions))
         return found
     for one in actions:
-        from npcsdk.actions.schema import ActionDefinition, definition_of
+        from npcsdk.actions.schema import ActionDefinition, definition_of, handler_of
 
-        if not isinstance(one, ActionDefinition) and not callable(one):
+        if not isinstance(one, (ActionDefinition, Mapping)) and not callable(one):
             raise ActionError(
                 f"{one!r} is neither a function nor an ActionDefinition.",
-                hint="Give functions, definitions, or {name: function} for actions that the world defines.",
+                hint="Give functions, definitions, OpenAI tools, or {name: function} for what the world defines.",
                 code="bad_action",
             )
-        definition = definition_of(one)
+        definition = definition_of(cast("Handler | ActionDefinition", one))
         found.definitions.append(definition.to_dict())
         found.timeouts[definition.name] = definition.timeout
-        if not isinstance(one, ActionDefinition):
-            found.handlers[definition.name] = one
+        if not isinstance(one, (ActionDefinition, Mapping)):
+            found.handlers[definition.name] = handler_of(one)
     return found
 
 

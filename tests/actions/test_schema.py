@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 import warnings
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from npcsdk.actions.constraint import make_offer
 from npcsdk.actions.formats import Call
-from npcsdk.actions.schema import ActionDefinition, action, definition_of
+from npcsdk.actions.schema import ActionDefinition, action, definition_of, handler_of
 from npcsdk.errors import ActionError
 
 
@@ -285,3 +286,58 @@ def test_a_bad_definition_from_an_engine_is_a_named_error(case: str) -> None:
     assert caught.value.code in ("bad_action_name", "bad_action_schema")
     assert caught.value.hint
     assert len(caught.value.message) < 500
+
+
+class Gate(enum.Enum):
+    IRON = "iron gate"
+
+
+class Spot(BaseModel):
+    x: int
+    y: int = 0
+
+
+def test_a_function_gets_what_its_type_hints_say() -> None:
+    def act(
+        gate: Gate, spot: Spot, way: list[Gate], day: datetime.date, at: float, other: Gate | None = None
+    ) -> Any:
+        return gate, spot, way, day, at, other
+
+    arguments = {"gate": "iron gate", "spot": {"x": 3}, "way": ["iron gate"], "day": "2030-01-02", "at": 3}
+    expected = (Gate.IRON, Spot(x=3), [Gate.IRON], datetime.date(2030, 1, 2), 3.0, None)
+    assert handler_of(act)(**arguments) == expected
+    assert type(handler_of(act)(**arguments)[4]) is float
+    # Defaults are filled in as JSON has them, before the function is called.
+    assert handler_of(act)(**arguments, other="iron gate")[5] is Gate.IRON
+
+
+def test_a_function_gets_its_targets_ids_and_what_no_type_takes_as_they_are() -> None:
+    def go(
+        place: Annotated[Gate, Field(json_schema_extra={"x-from": "state.exits"})], gate: Gate, n: int = 1
+    ) -> Any:
+        return place, gate, n
+
+    assert handler_of(go)(place=7, gate="moon") == (7, "moon", 1)
+
+    def plain(name: str, count: Annotated[int, Field(ge=1)] = 2) -> None: ...
+
+    assert handler_of(plain) is plain
+
+
+def test_methods_and_callables_are_called_with_types_too() -> None:
+    class Game:
+        @action
+        def open(self, gate: Gate) -> Gate:
+            return gate
+
+    assert handler_of(Game().open)(gate="iron gate") is Gate.IRON
+
+
+def test_plain_data_is_a_definition_ours_or_openais() -> None:
+    tool = {
+        "type": "function",
+        "function": {"name": "wave", "parameters": {"type": "object", "properties": {}}},
+    }
+    assert definition_of(tool) == definition_of({"name": "wave", "returns": "result"})
+    with pytest.raises(ActionError):
+        definition_of({})
