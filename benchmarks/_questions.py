@@ -15,6 +15,7 @@ from typing import Literal
 import yaml
 
 from npcsdk.memory.recall import Memory
+from npcsdk.memory.registry import DEFAULT_EMBEDDER
 from npcsdk.memory.scoring import Weights
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import LorePassage
@@ -65,7 +66,7 @@ def sheets() -> list[Sheet]:
 
 
 def answered(
-    sheet: Sheet, *, embedder: str = "hashing", weights: Weights | None = None, limit: int = 5
+    sheet: Sheet, *, embedder: str = DEFAULT_EMBEDDER, weights: Weights | None = None, limit: int = 5
 ) -> list[tuple[Question, list[str]]]:
     """Each question of a sheet with the ids of the passages that come to mind, best first.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from npcsdk.memory.index import ChromaIndex
 from npcsdk.memory.journal import FILE_NAME, Journal
 from npcsdk.memory.records import INSERT, Entry, row_of
-from npcsdk.memory.registry import make_embedder
+from npcsdk.memory.registry import DEFAULT_EMBEDDER, make_embedder
 
 __all__ = ["Scribe", "Size", "built", "npc_name", "size_on_disk"]
 
@@ -143,7 +143,7 @@ def _rows(size: Size) -> Iterator[tuple[object, ...]]:
 def _index(folder: Path) -> None:
     """What the follower would do over hours, leaving half of the time to others."""
     journal = Journal(folder)
-    embedder = make_embedder("hashing")
+    embedder = make_embedder(DEFAULT_EMBEDDER)
     index = ChromaIndex(folder / "index", journal=journal.id, embedder=embedder, warn=print)
     try:
         for npc in journal.counts(upto=journal.last):

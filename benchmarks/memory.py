@@ -24,6 +24,7 @@ from benchmarks._stores import Scribe, Size, built, npc_name, size_on_disk
 from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio, timed
 from npcsdk.memory.query import Query, best
 from npcsdk.memory.recall import Experience, Memory
+from npcsdk.memory.registry import DEFAULT_EMBEDDER
 from npcsdk.memory.scoring import Weights
 from npcsdk.memory.text import terms
 from npcsdk.persona.loader import load_world
@@ -262,7 +263,7 @@ def _questions(setting: Setting) -> Iterator[Row]:
         "no_shared_word": f"{counts['no_shared_word']} questions that share no word with their passage",
     }
     alone = [result for sheet in ours for result in answered(sheet, weights=WORDS_ALONE)]
-    sides: list[tuple[str, str, dict[str, float]]] = [("default embedder", "hashing", {"asked": 0.93})]
+    sides: list[tuple[str, str, dict[str, float]]] = [("default embedder", DEFAULT_EMBEDDER, {"asked": 0.93})]
     if model := _minilm():
         bars = {"asked": 0.97, "no_shared_word": 0.85}
         sides.append(("MiniLM", f"sentence-transformers:{model}", bars))

@@ -335,7 +335,7 @@ def open_memory(
     return Memory.open(
         place.folder,
         definition.lore,
-        embedder=embedder or "hashing",
+        **({"embedder": embedder} if embedder else {}),
         index=index or place.index,
         knowledge=Knowledge(definition.groups, definition.hearsay),
         weights=Weights(**entry.recall.model_dump(exclude_none=True)),

