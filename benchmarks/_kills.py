@@ -8,6 +8,7 @@ must be sound, and the index must agree with the journal. ``python -m benchmarks
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import multiprocessing
 import random
@@ -42,6 +43,8 @@ class Outcome:
     acknowledged: int = 0
     unacknowledged: int = 0
     """Writes that are there whole, and whose acknowledgement the kill cut off."""
+    slowest: float = 0.0
+    """Seconds after which the index agreed with the journal, at most."""
     wrong: list[str] = field(default_factory=list[str])
 
 
@@ -117,8 +120,11 @@ def _examine(folder: Path, sizes: dict[str, int], outcome: Outcome) -> list[str]
     """Opens the folder as the next start would, and compares."""
     memory = Memory.open(folder)
     try:
+        began = time.monotonic()
         if not memory.indexed(_STARTING):
+            faulthandler.dump_traceback(all_threads=True)  # what it waits for
             return ["the index does not come to an end"]
+        outcome.slowest = max(outcome.slowest, time.monotonic() - began)
         health = memory.doctor(_STARTING)
         wrong = [f"the journal: {what}" for what in health.journal]
         if health.missing or health.strangers:

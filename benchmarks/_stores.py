@@ -114,8 +114,8 @@ def _write_journal(folder: Path, size: Size) -> None:
             for number in range(1, _ROUNDS):
                 # What is visible is a tenth of each round's; then an older save was loaded.
                 fork = (number - 1) * part + part // _ROUNDS
-                db.execute("INSERT INTO timelines VALUES (?, ?, ?, 0.0)", (number + 1, number, fork))
-            db.execute("INSERT INTO timelines VALUES (?, ?, ?, 0.0)", _last_fork(size))
+                db.execute("INSERT INTO timelines (id, parent, fork, real_time) VALUES (?, ?, ?, 0.0)", (number + 1, number, fork))
+            db.execute("INSERT INTO timelines (id, parent, fork, real_time) VALUES (?, ?, ?, 0.0)", _last_fork(size))
             db.execute("UPDATE meta SET value = ? WHERE key = 'timeline'", (str(_ROUNDS + 1),))
     db.close()
 

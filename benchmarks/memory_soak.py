@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"{outcome.kills} kills ({outcome.early} before the store was open) in {time.monotonic() - began:.0f} s: "
         f"{outcome.acknowledged} writes acknowledged, {outcome.unacknowledged} more found whole, "
-        f"{len(outcome.wrong)} things wrong"
+        f"{len(outcome.wrong)} things wrong; the index agreed after {outcome.slowest:.1f} s at most"
     )
     return 1 if outcome.wrong else 0
 

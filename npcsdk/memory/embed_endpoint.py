@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 
@@ -80,6 +81,8 @@ class EndpointEmbedder:
             if self._dimensions and rows.shape[1] != self._dimensions:
                 raise ValueError(f"its vectors have {rows.shape[1]} numbers instead of {self._dimensions}")
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it is the response too
             raise MemoryStoreError(
                 f"The embeddings of {self._model!r} could not be had from {self._url}: {error}.",
                 hint=f"Check that the server runs and has the model; a key goes into {_KEY}.",

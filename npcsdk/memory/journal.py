@@ -118,7 +118,7 @@ class Journal:
     def load(self, slot: str) -> int:
         """Goes back to a saved moment: forks a timeline there and returns it. One row is written."""
         with self._open():
-            return self._slots.load(slot)
+            return self._slots.load(slot, self._last)
 
     def slots(self) -> list[str]:
         """The names of all saved moments, sorted."""
@@ -138,7 +138,7 @@ class Journal:
     def graft(self, saved: SavedGame, slot: str) -> int:
         """Takes in a saved game from elsewhere under the name ``slot``; how many records were written."""
         with self._open():
-            written = self._slots.graft(saved, slot)
+            written = self._slots.graft(saved, slot, self._last)
             self._last = self._newest()
             return written
 
@@ -221,11 +221,32 @@ class Journal:
 
     # -- reading
 
-    def of_npc(self, npc: str, *, after: int = 0) -> list[Record]:
-        """What ``npc`` experienced, on every timeline, in order; no transcripts."""
+    def of_npc(self, npc: str, *, after: int = 0, limit: int = -1) -> list[Record]:
+        """What ``npc`` experienced behind ``after``, on every timeline, in order; no transcripts."""
         return self._select(
-            f"WHERE npc = ? AND seq > ? AND {_LIVED} ORDER BY seq", (npc, after), visible=False
+            f"WHERE npc = ? AND seq > ? AND {_LIVED} ORDER BY seq LIMIT ?", (npc, after, limit), visible=False
         )
+
+    def newest(self, npc: str, limit: int, *, kind: str | None = None) -> list[Record]:
+        """The last ``limit`` records of ``npc`` that the current timeline sees, in order; no transcripts.
+
+        ``kind``: of this kind alone. It takes as long as there are records to give, however many there are.
+        """
+        which = (
+            _LIVED if kind is None else f"kind = '{kind}'"
+        )  # as the index has it, or SQLite would not use it
+        found: list[Record] = []
+        with self._open():
+            for timeline, since, upto in self._slots.ranges():
+                rows = self._store.db.execute(
+                    f"SELECT {COLUMNS} FROM records WHERE npc = ? AND seq > ? AND seq <= ? AND timeline = ? "
+                    f"AND {which} ORDER BY seq DESC LIMIT ?",
+                    (npc, since, upto, timeline, limit - len(found)),
+                )
+                found += map(record_of, rows)
+                if len(found) >= limit:
+                    break
+        return sorted(found, key=lambda record: record.seq)
 
     def visible(self, npc: str | None) -> list[Record]:
         """Everything of ``npc`` (None: of everybody) that the current timeline can see, transcripts included."""

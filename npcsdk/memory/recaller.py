@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,11 @@ from npcsdk.memory.journal import Journal
 from npcsdk.memory.knowledge import Channel, Knowledge
 from npcsdk.memory.lore import LoreShelf
 from npcsdk.memory.query import Query, best
-from npcsdk.memory.records import SILENT, Record
+from npcsdk.memory.records import Record
 from npcsdk.memory.registry import Embedder, Vectors
 from npcsdk.memory.scoring import Hit, Weights, pick, rank
 from npcsdk.memory.shelf import Shelf
+from npcsdk.memory.shelves import Shelves, arrived
 from npcsdk.memory.text import spelled, terms
 
 __all__ = ["Recaller", "position_of"]
@@ -34,9 +36,13 @@ _FETCH_MOST = 768
 _WORDS = 12  # candidates taken by words from each side
 _PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
 _SLOW = 0.25  # seconds a turn waits for an embedder that is not instant
-_SHELVED = 400_000  # records held in memory over all npcs; the longest unused npc is put away first
+_READING = 0.005  # seconds a turn waits for records to be read before it takes a glimpse of them
+_GLIMPSE, _GLIMPSE_PATIENCE = 100, 0.02  # vectors asked of the index for that, and seconds waited for them
 
 _MEMORY = "memory:"
+
+Asking = Future[list[tuple[int, float]]]
+"""A question to the index: positions and cosines."""
 
 
 @dataclass(slots=True)
@@ -69,10 +75,9 @@ class Recaller:
         self._knowledge = knowledge
         self._uses: Counter[int] = Counter()  # how often each was recalled, until `take_uses`
         self._lock = threading.Lock()
-        self._reading = threading.Lock()  # one npc's records are read at a time; taken before the other lock
-        self._shelves: OrderedDict[str, Shelf] = OrderedDict()
+        self._shelves = Shelves(journal, embedder.dimensions, self._lock, lambda: follower.done)
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="npcsdk-memory-query")
-        self._asked: Future[list[tuple[int, float]]] | None = None
+        self._asked: Asking | None = None
         self._embeds = ThreadPoolExecutor(1, thread_name_prefix="npcsdk-memory-embed")
         self._embedding: Future[Vectors] | None = None
         if not embedder.instant:
@@ -93,34 +98,40 @@ class Recaller:
         if not terms(query):
             return []
         vector = self._vector(query)
-        # Every shelf is read before the lock: that may take a while.
-        shelves = [(channel, self.shelf(channel.owner)) for channel in self._knowledge.channels(npc)]
-        with self._lock:
-            parts, time = self._known(shelves, interlocutor, without_turns, now)
-        asking = self._ask_index(vector, parts, wanted=3 * limit)
-        with self._lock:  # while the index looks for itself
-            asked = Query.of(query, (self._lore.words, *(part.shelf.words for part in parts)))
-            similar: dict[int, float] = {}
-            for part in parts:
-                similar.update(part.shelf.similar_fresh(vector, self._embedder))
-            met = [asked.scores(part.shelf.words, len(part.mask), part.mask) for part in parts]
-        matching = [
-            best(np.where(part.mask, scores, 0.0), _WORDS)
-            for part, (scores, _) in zip(parts, met, strict=True)
-        ]
-        candidates = self._lore.candidates(asked, vector, tags, _WORDS)
-        similar.update(self._answer(asking))
-        with self._lock:
-            for part, found, places in zip(parts, met, matching, strict=True):
-                candidates += part.shelf.candidates(found, similar, places, part.mask, time, part.channel)
-        hits = rank(candidates, self._weights, meaning=bool(vector.any()) and self._embedder.meaning)
-        # Texts are read for a choice of twice as many; for all of them only where those say the same too often.
-        chosen = self._chosen(asked, hits[: 2 * limit], limit)
-        if len(chosen) < limit and len(hits) > 2 * limit:
-            chosen = self._chosen(asked, hits, limit)
-        with self._lock:
-            self._uses.update(position for item in chosen if (position := position_of(item.id)))
-        return chosen
+        channels = self._knowledge.channels(npc)
+        shelves = self._arrived([channel.owner for channel in channels])
+        with self._shelves.turn():
+            asking, patience = None, _PATIENCE
+            if len(shelves) < len(channels):
+                asking, patience = self._glimpse([channel.owner for channel in channels], shelves, vector)
+            with self._lock:
+                known = [(channel, shelves[channel.owner]) for channel in channels]
+                parts, time = self._known(known, interlocutor, without_turns, now)
+            if asking is None:
+                asking = self._ask_index(vector, parts, wanted=3 * limit)
+            with self._lock:  # while the index looks for itself
+                asked = Query.of(query, (self._lore.words, *(part.shelf.words for part in parts)))
+                similar: dict[int, float] = {}
+                for part in parts:
+                    similar.update(part.shelf.similar_fresh(vector, self._embedder))
+                met = [asked.scores(part.shelf.words, len(part.mask), part.mask) for part in parts]
+            matching = [
+                best(np.where(part.mask, scores, 0.0), _WORDS)
+                for part, (scores, _) in zip(parts, met, strict=True)
+            ]
+            candidates = self._lore.candidates(asked, vector, tags, _WORDS)
+            similar.update(self._answer(asking, patience))
+            with self._lock:
+                for part, found, places in zip(parts, met, matching, strict=True):
+                    candidates += part.shelf.candidates(found, similar, places, part.mask, time, part.channel)
+            hits = rank(candidates, self._weights, meaning=bool(vector.any()) and self._embedder.meaning)
+            # Texts are read for a choice of twice as many; for all of them only where those say the same too often.
+            chosen = self._chosen(asked, hits[: 2 * limit], limit)
+            if len(chosen) < limit and len(hits) > 2 * limit:
+                chosen = self._chosen(asked, hits, limit)
+            with self._lock:
+                self._uses.update(position for item in chosen if (position := position_of(item.id)))
+            return chosen
 
     def _vector(self, query: str) -> Vectors:
         """The vector of a line; zeros, and recall goes by words, when it cannot be had soon enough."""
@@ -189,16 +200,12 @@ class Recaller:
     def write(self, append: Callable[[], Sequence[Record]]) -> None:
         """Calls ``append`` and takes the records that it gives; shelves get them in the journal's order."""
         with self._lock:
-            for record in append():
-                shelf = self._shelves.get(record.npc)
-                if shelf is not None and record.kind not in SILENT:
-                    shelf.add([record])
+            self._shelves.took(append())
 
     def settle(self, position: int) -> None:
         """The follower's word that the index holds everything up to ``position``."""
         with self._lock:
-            for shelf in self._shelves.values():
-                shelf.settle(position)
+            self._shelves.settle(position)
 
     def take_uses(self) -> dict[int, int]:
         """How often each record was recalled since this was asked last."""
@@ -209,66 +216,61 @@ class Recaller:
     def remove(self, npc: str, positions: Collection[int]) -> None:
         """The journal has these records no more."""
         with self._lock:
-            shelf = self._shelves.get(npc)
-            if shelf is not None:
-                shelf.remove(positions)
-                if shelf.mostly_gone:  # it is read again without them, and takes less room
-                    del self._shelves[npc]
+            self._shelves.remove(npc, positions)
 
     def put_away(self) -> None:
         """Lets go of all shelves; each is read again when it is wanted."""
         with self._lock:
-            self._shelves.clear()
+            self._shelves.put_away()
 
     def close(self) -> None:
         """Asks nothing any more."""
+        self._shelves.close()
         self._asker.shutdown(wait=False, cancel_futures=True)
         self._embeds.shutdown(wait=False, cancel_futures=True)
 
     def warm(self, npc: str) -> None:
-        """Reads all that ``npc`` may know of."""
+        """Begins to read all that ``npc`` may know of; returns at once."""
         for channel in self._knowledge.channels(npc):
-            self.shelf(channel.owner)
+            self._shelves.coming(channel.owner)
 
     def shelf(self, npc: str) -> Shelf:
-        """The records of ``npc``, read from the journal when it is asked for the first time."""
-        shelf = self._held(npc)
-        if shelf is None:
-            with self._reading:
-                shelf = self._held(npc)  # perhaps somebody else has read it meanwhile
-                if shelf is None:
-                    shelf = self._read_in(npc)
-        return shelf
+        """The records of ``npc``; waits until they have been read from the journal."""
+        return self._shelves.coming(npc).result()
 
-    def _held(self, npc: str) -> Shelf | None:
-        with self._lock:
-            shelf = self._shelves.get(npc)
+    def _arrived(self, npcs: Sequence[str]) -> dict[str, Shelf]:
+        """The shelves that are there in time."""
+        held = {npc: shelf for npc in npcs if (shelf := self._shelves.held(npc)) is not None}
+        reading = {npc: self._shelves.coming(npc) for npc in npcs if npc not in held}
+        deadline = monotonic() + _READING
+        for npc, coming in reading.items():
+            shelf = arrived(coming, max(deadline - monotonic(), 0.0))
             if shelf is not None:
-                self._shelves.move_to_end(npc)
-            return shelf
+                held[npc] = shelf
+        return held
 
-    def _read_in(self, npc: str) -> Shelf:
-        # Some tenths of a second for ten thousand records: writes and other npcs' turns go on meanwhile.
-        shelf = Shelf(self._embedder.dimensions)
-        shelf.add(self._journal.of_npc(npc))
-        with self._lock:
-            shelf.add(self._journal.of_npc(npc, after=shelf.last))
-            shelf.settle(self._follower.done)
-            self._shelves[npc] = shelf
-            held = sum(len(each) for each in self._shelves.values())
-            while held > _SHELVED and len(self._shelves) > 1:
-                held -= len(self._shelves.popitem(last=False)[1])
-        return shelf
+    def _glimpse(
+        self, npcs: Sequence[str], shelves: dict[str, Shelf], vector: Vectors
+    ) -> tuple[Asking | None, float]:
+        """Adds to ``shelves`` what stands for the missing ones; the question to the index, and how long to wait."""
+        index = self._follower.index
+        asking = None
+        if index is not None and vector.any():
+            asking = self._ask(lambda: [hit for npc in npcs for hit in index.query(npc, vector, _GLIMPSE)])
+        near = self._answer(asking, _GLIMPSE_PATIENCE)
+        patience = _PATIENCE
+        for npc in npcs:
+            if npc not in shelves:
+                shelves[npc] = shelf = self._shelves.glimpse(npc, near)
+                if len(shelf) > _GLIMPSE:  # a large collection is slow at first, and has been waited for
+                    patience = 0.0
+        return asking, patience
 
-    def _ask_index(
-        self, vector: Vectors, parts: Sequence[_Part], *, wanted: int
-    ) -> Future[list[tuple[int, float]]] | None:
+    def _ask_index(self, vector: Vectors, parts: Sequence[_Part], *, wanted: int) -> Asking | None:
         """Asks the index, on a thread of its own so that a slow one costs a turn no more than `_PATIENCE`."""
         index = self._follower.index
         if index is None or not vector.any() or not parts:
             return None
-        if self._asked is not None and not self._asked.done():
-            return None  # still busy with an earlier question: the turn goes by words
 
         def ask(part: _Part) -> list[tuple[int, float]]:
             # Where little of what the collection holds may be seen, the first answer must go further.
@@ -286,18 +288,23 @@ class Recaller:
                     return found
                 limit *= 4
 
+        return self._ask(lambda: [hit for part in parts for hit in ask(part)])
+
+    def _ask(self, question: Callable[[], list[tuple[int, float]]]) -> Asking | None:
+        if self._asked is not None and not self._asked.done():
+            return None  # still busy with an earlier question: the turn goes by words
         try:
-            self._asked = self._asker.submit(lambda: [hit for part in parts for hit in ask(part)])
+            self._asked = self._asker.submit(question)
         except RuntimeError:  # closed meanwhile; the journal will say so
             return None
         return self._asked
 
-    def _answer(self, asking: Future[list[tuple[int, float]]] | None) -> dict[int, float]:
+    def _answer(self, asking: Asking | None, patience: float) -> dict[int, float]:
         """Position → cosine; nothing from an index that is slow or fails."""
         if asking is None:
             return {}
         try:
-            return dict(asking.result(_PATIENCE))
+            return dict(asking.result(patience))
         except (TimeoutError, CancelledError):
             return {}
         except MemoryStoreError as error:

@@ -21,10 +21,14 @@ class Slots:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._forks = {
-            int(row[0]): Fork(int(row[1]), int(row[2]))
-            for row in store.db.execute("SELECT id, parent, fork FROM timelines WHERE parent IS NOT NULL")
-        }
+        self._forks: dict[int, Fork] = {}
+        self._starts: dict[int, int] = {}  # timeline → its records lie behind this position
+        for timeline, parent, fork, start in store.db.execute(
+            "SELECT id, parent, fork, start FROM timelines"
+        ):
+            self._starts[int(timeline)] = int(start)
+            if parent is not None:
+                self._forks[int(timeline)] = Fork(int(parent), int(fork))
         self.view: View = view_of(int(store.meta()["timeline"]), self._forks)
         """What the timeline that is being written can see."""
 
@@ -38,8 +42,20 @@ class Slots:
         with self._store.transaction():
             self._name(slot, self.view.timeline, position)
 
-    def load(self, slot: str) -> int:
-        """Forks a timeline at a named moment, goes there and returns it. One row is written."""
+    def ranges(self) -> list[tuple[int, int, int]]:
+        """Where the records lie that the current timeline sees: timelines, newest first, from behind where to where."""
+        found: list[tuple[int, int, int]] = []
+        for timeline, limit in self.view.limits.items():
+            fork = self._forks.get(timeline)
+            since = max(self._starts.get(timeline, 0), 0 if fork is None else fork.position)
+            found.append((timeline, since, limit))
+        return found
+
+    def load(self, slot: str, newest: int) -> int:
+        """Forks a timeline at a named moment, goes there and returns it. One row is written.
+
+        ``newest`` is the journal's last position.
+        """
         parent, position = self._point(slot)
         # A fork of a fork that wrote nothing is a fork of its parent: loading the same slot a
         # thousand times does not make an ancestry of a thousand.
@@ -47,12 +63,13 @@ class Slots:
             parent, position = fork.parent, min(position, fork.position)
         with self._store.transaction():
             cursor = self._store.db.execute(
-                "INSERT INTO timelines (parent, fork, real_time) VALUES (?, ?, ?)",
-                (parent, position, time.time()),
+                "INSERT INTO timelines (parent, fork, real_time, start) VALUES (?, ?, ?, ?)",
+                (parent, position, time.time(), newest),
             )
             timeline = cursor.lastrowid or 0
             self._store.set_meta("timeline", str(timeline))
         self._forks[timeline] = Fork(parent, position)
+        self._starts[timeline] = newest
         self.view = view_of(timeline, self._forks)
         return timeline
 
@@ -74,7 +91,7 @@ class Slots:
             found += map(record_of, rows)
         return sorted(found, key=lambda record: record.seq)
 
-    def graft(self, saved: SavedGame, slot: str) -> int:
+    def graft(self, saved: SavedGame, slot: str, newest: int) -> int:
         """Writes a saved game from elsewhere on a timeline of its own, named ``slot``; how many records.
 
         One that is here already, unchanged, is only named.
@@ -94,13 +111,15 @@ class Slots:
         rows = [row_of(entry, real_time) for entry, real_time in saved.records]
         with self._store.transaction():
             cursor = self._store.db.execute(
-                "INSERT INTO timelines (parent, fork, real_time) VALUES (NULL, NULL, ?)", (time.time(),)
+                "INSERT INTO timelines (parent, fork, real_time, start) VALUES (NULL, NULL, ?, ?)",
+                (time.time(), newest),
             )
             timeline, position = cursor.lastrowid or 0, 0
             for row in rows:
                 position = self._store.db.execute(INSERT, (timeline, *row)).lastrowid or 0
             self._name(slot, timeline, position)
             self._store.set_meta(key, f"{timeline}:{position}")
+        self._starts[timeline] = newest
         return len(rows)
 
     def collect(self) -> dict[str, int]:
@@ -122,6 +141,7 @@ class Slots:
             self._drop_imports(set(gone))
         for timeline in gone:
             self._forks.pop(timeline, None)
+            self._starts.pop(timeline, None)
         return removed
 
     def reached(self) -> dict[int, int]:
@@ -159,10 +179,10 @@ class Slots:
         return row is not None
 
     def _wrote(self, timeline: int, upto: int) -> bool:
-        fork = self._forks[timeline]
+        since = max(self._forks[timeline].position, self._starts.get(timeline, 0))
         row = self._store.db.execute(
             "SELECT 1 FROM records WHERE timeline = ? AND seq > ? AND seq <= ? LIMIT 1",
-            (timeline, fork.position, upto),
+            (timeline, since, upto),
         ).fetchone()
         return row is not None
 

@@ -15,7 +15,7 @@ from npcsdk.memory.owner import Ownership
 
 __all__ = ["FILE_NAME", "Store"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6E706373  # "npcs": tells our file from any other SQLite database
 FILE_NAME = "journal.sqlite3"
 
@@ -37,14 +37,21 @@ CREATE TABLE records (
 CREATE INDEX records_by_npc ON records (npc, seq) WHERE kind <> 'transcript';
 CREATE INDEX records_by_conversation ON records (conversation, seq) WHERE kind = 'transcript'
 """
-_SINCE_2 = """
+_SINCE = {
+    2: """
 CREATE INDEX records_by_value ON records (npc, interlocutor, seq) WHERE kind = 'value';
 CREATE INDEX records_by_summary ON records (conversation, seq) WHERE kind = 'summary';
 CREATE TABLE marks (
     seq INTEGER PRIMARY KEY REFERENCES records(seq) ON DELETE CASCADE,
     uses INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL DEFAULT 0
 )
-"""
+""",
+    # `start`: a timeline's records lie behind it. 0, which is always true, for timelines older than this version.
+    3: """
+ALTER TABLE timelines ADD COLUMN start INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX records_by_fact ON records (npc, seq) WHERE kind = 'fact'
+""",
+}
 
 
 class Store:
@@ -171,7 +178,7 @@ class Store:
             )
         elif version < SCHEMA_VERSION:
             with self.transaction():
-                self._extend()
+                self._extend(version)
 
     def _create(self) -> None:
         with self.transaction():
@@ -185,11 +192,12 @@ class Store:
             self.set_meta("id", uuid.uuid4().hex)
             self.set_meta("timeline", "1")
             self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._extend()
+            self._extend(1)
 
-    def _extend(self) -> None:
-        for statement in _SINCE_2.split(";"):
-            self.db.execute(statement)
+    def _extend(self, version: int) -> None:
+        for newer in range(version + 1, SCHEMA_VERSION + 1):
+            for statement in _SINCE[newer].split(";"):
+                self.db.execute(statement)
         self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

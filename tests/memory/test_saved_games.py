@@ -216,11 +216,17 @@ def test_collection_never_takes_what_can_be_reached(steps: list[tuple[str, int]]
 def test_a_journal_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.append([Entry(npc="mira", interlocutor="", kind="event", origin="game", text="old")])
-    for statement in ("DROP TABLE marks", "DROP INDEX records_by_value", "DROP INDEX records_by_summary"):
+    for statement in (
+        "DROP TABLE marks",
+        "DROP INDEX records_by_value",
+        "DROP INDEX records_by_summary",
+        "DROP INDEX records_by_fact",
+        "ALTER TABLE timelines DROP COLUMN start",
+    ):
         journal._store.db.execute(statement)
     journal._store.db.execute("PRAGMA user_version = 1")
     journal.close()
     journal = Journal(tmp_path)
     assert [record.text for record in journal.of_npc("mira")] == ["old"]
-    assert journal._store.db.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert journal._store.db.execute("PRAGMA user_version").fetchone()[0] == 3
     journal.close()
