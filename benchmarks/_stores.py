@@ -20,6 +20,7 @@ from npcsdk.memory.registry import DEFAULT_EMBEDDER, make_embedder
 __all__ = ["Scribe", "Size", "built", "npc_name", "size_on_disk"]
 
 _DONE = "done"
+_TIMELINE = "INSERT INTO timelines (id, parent, fork, real_time) VALUES (?, ?, ?, 0.0)"
 _BATCH = 2_000  # records embedded and indexed at once
 _ROUNDS = 10  # times that a slot is loaded while a forked store is lived through
 
@@ -114,8 +115,8 @@ def _write_journal(folder: Path, size: Size) -> None:
             for number in range(1, _ROUNDS):
                 # What is visible is a tenth of each round's; then an older save was loaded.
                 fork = (number - 1) * part + part // _ROUNDS
-                db.execute("INSERT INTO timelines (id, parent, fork, real_time) VALUES (?, ?, ?, 0.0)", (number + 1, number, fork))
-            db.execute("INSERT INTO timelines (id, parent, fork, real_time) VALUES (?, ?, ?, 0.0)", _last_fork(size))
+                db.execute(_TIMELINE, (number + 1, number, fork))
+            db.execute(_TIMELINE, _last_fork(size))
             db.execute("UPDATE meta SET value = ? WHERE key = 'timeline'", (str(_ROUNDS + 1),))
     db.close()
 
