@@ -19,6 +19,7 @@ from npcsdk.actions.constraint import make_offer
 from npcsdk.actions.formats import ToolFormat, load_format
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Piece
+from npcsdk.backends.text_stream import TextStream
 from npcsdk.dialogue.turn import TurnMachine
 from npcsdk.events import Action, ActionStarted, Event, Refused, Text
 from npcsdk.prompt.untrusted import neutralise
@@ -130,6 +131,20 @@ def test_whole_and_cut_at_every_character(dialect: str, entry: dict[str, Any]) -
     for at in range(1, len(output)):
         assert events_of([output[:at], output[at:]], dialect) == whole, f"cut at {at}"
     assert events_of(list(output), dialect) == whole
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_tokens_that_end_inside_a_character_change_nothing(dialect: str) -> None:
+    """A token is bytes, not text: every output of more than ASCII, a byte at a time."""
+    tool_format = load_format(dialect)
+    outputs = {written(entry["output"], tool_format) for _, name, entry in ENTRIES if name == dialect}
+    wide = [output for output in outputs if not output.isascii()]
+    assert wide
+    for output in wide:
+        stream = TextStream()
+        pieces = [stream.push(byte, bytes([byte])) for byte in output.encode()]
+        chunks = [piece.text for piece in (*pieces, stream.finish()) if piece is not None]
+        assert events_of(chunks, dialect) == events_of([output], dialect)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
