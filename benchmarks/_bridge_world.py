@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
@@ -24,7 +26,7 @@ class Npc:
 
 
 class Conversation:
-    """Lines: ``N`` tokens; ``step N SECONDS`` tokens that are due when everybody's are; ``prefill SECONDS``."""
+    """Lines: ``N`` tokens; ``step N SECONDS BEGIN`` tokens that are due when everybody's are; ``prefill SECONDS``."""
 
     id = "history"
 
@@ -37,8 +39,8 @@ class Conversation:
         if command == "prefill" and given:
             computed = compute(float(given[0]))
             yield Text(text=f"{computed:.3f}", offset=0)
-        elif command == "step" and len(given) == 2:
-            yield from steps(int(given[0]), float(given[1]))
+        elif command == "step" and len(given) == 3:
+            yield from self._world.steps.tokens(int(given[0]), float(given[1]), float(given[2]))
         else:
             for _number in range(min(int(command), 1000) if command.isdecimal() else 0):
                 time.sleep(PACE)
@@ -67,12 +69,59 @@ class Conversation:
         """Nothing to give back."""
 
 
-def steps(tokens: int, pace: float) -> Iterator[Event]:
-    """As a batching runtime makes them: everybody's next token at the same moment."""
-    for _ in range(tokens):
-        due = (time.perf_counter() // pace + 1) * pace
-        time.sleep(max(due - time.perf_counter(), 0.0))
-        yield Text(text=f"{due:.9f}", offset=0)
+class Steps:
+    """As a batching runtime makes tokens: everybody's in one step, then handed out one after the other.
+
+    A turn that has handed on its token lets the next have its own. Woken all at once, 500 threads would measure how
+    they get in each other's way, and nothing of the bridge.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Seat] = deque()
+        self._paced = False
+        self._lock = threading.Lock()
+
+    def tokens(self, count: int, pace: float, begin: float) -> Iterator[Event]:
+        """Tokens that say when they were due, all of them from ``begin`` on."""
+        with self._lock:
+            if not self._paced:
+                self._paced = True
+                threading.Thread(target=self._run, args=(pace, begin), daemon=True).start()
+        seat = _Seat()
+        for _ in range(count):
+            seat.pass_on()
+            self._waiting.append(seat)
+            seat.mine.acquire()
+            yield Text(text=f"{seat.due:.9f}", offset=0)
+        seat.pass_on()
+
+    def _run(self, pace: float, begin: float) -> None:
+        due = begin
+        while True:
+            time.sleep(max(due - time.perf_counter(), 0.0))
+            if due < time.perf_counter() - pace:
+                due = time.perf_counter()  # behind: nothing is made up for
+            batch = deque(self._waiting.popleft() for _ in range(len(self._waiting)))
+            for seat in batch:
+                seat.due, seat.batch = due, batch
+            if batch:
+                batch.popleft().mine.release()
+            due += pace
+
+
+class _Seat:
+    """A turn's place in the hand-out of a step."""
+
+    def __init__(self) -> None:
+        self.mine = threading.Lock()
+        self.mine.acquire()
+        self.due = 0.0
+        self.batch: deque[_Seat] = deque()
+
+    def pass_on(self) -> None:
+        batch, self.batch = self.batch, deque()
+        if batch:
+            batch.popleft().mine.release()
 
 
 def compute(seconds: float) -> float:
@@ -89,6 +138,7 @@ class World:
 
     def __init__(self, memory: Path | None = None) -> None:
         self.npcs: Mapping[str, Npc] = {"npc": Npc()}
+        self.steps = Steps()
         self._opened = 0
         self._log = memory / "log" if memory else None
 

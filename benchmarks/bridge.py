@@ -205,8 +205,9 @@ def _many_clients(setting: Setting) -> Iterator[Row]:
         with _raw(address, 1):
             before = _resident(server.pid) + _resident(worker)
             with _raw(address, count) as clients:
+                line = f"step {tokens} {STEP} {time.perf_counter() + 2.0}"  # all of them have begun by then
                 for client in clients:
-                    client.send(m.Say(conversation=client.name, turn="t", line=f"step {tokens} {STEP}"))
+                    client.send(m.Say(conversation=client.name, turn="t", line=line))
                 times, ordered = _hear_all(clients, tokens)
                 after = _resident(server.pid) + _resident(worker)
     yield Row(

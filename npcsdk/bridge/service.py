@@ -233,8 +233,8 @@ class Service:
     def _catch_up(self, session: Session, name: str, seen: int) -> None:
         """Send what the client missed of a conversation, or tell it that this cannot be done."""
         conversation = session.conversations.get(name)
-        first = conversation.replay[0][0] if conversation and conversation.replay else None
-        if conversation is None or (seen < conversation.seq and (first is None or first > seen + 1)):
+        first = conversation.seq - len(conversation.replay) + 1 if conversation else 0
+        if conversation is None or (seen < conversation.seq and first > seen + 1):
             if conversation is not None:
                 self._close(conversation)
             lost = Problem(
@@ -246,7 +246,7 @@ class Service:
             )
             self._outbox.send(session, lost)
             return
-        for seq, _, payload in conversation.replay:
+        for seq, payload in enumerate(conversation.replay, first):
             if seq > seen:
                 self._outbox.emit(session.route or b"", payload)
 

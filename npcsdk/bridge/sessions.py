@@ -127,7 +127,8 @@ class ServiceConversation:
     turn: ServiceTurn | None = None
     closed: bool = False
     seq: int = 0
-    replay: deque[tuple[int, str, bytes]] = field(default_factory=deque[tuple[int, str, bytes]])
+    replay: deque[bytes] = field(default_factory=deque[bytes])  # the last turn's events, up to number `seq`
+    replay_turn: str = ""
     over: deque[str] = field(default_factory=lambda: deque[str](maxlen=64))
     jobs: deque[Callable[[], None]] = field(default_factory=deque[Callable[[], None]])
     busy: bool = False

@@ -76,6 +76,7 @@ class Turns:
                 return
             conversation.turn = turn = ServiceTurn(command)
             conversation.typed = None
+            conversation.replay_turn = command.turn
             conversation.replay.clear()  # who speaks anew has heard the end of the last turn
             with self._lock:
                 self._running += 1
@@ -87,7 +88,7 @@ class Turns:
     def _again(self, conversation: ServiceConversation, command: Say | React) -> None:
         """The same turn again: the same events again, told apart by their numbers."""
         session = conversation.session
-        again = [payload for _, turn, payload in conversation.replay if turn == command.turn]
+        again = list(conversation.replay) if conversation.replay_turn == command.turn else []
         for payload in again:
             self._outbox.emit(session.route or b"", payload)
         if not again and not conversation.turn:
@@ -167,7 +168,7 @@ class Turns:
         with session.lock:
             conversation.seq += 1
             payload = encode_turn_event(conversation.id, turn, conversation.seq, event)
-            conversation.replay.append((conversation.seq, turn, payload))
+            conversation.replay.append(payload)
             if len(conversation.replay) > self._limits.replay_events:
                 conversation.replay.popleft()
             if session.route is not None and not conversation.closed:
