@@ -25,24 +25,28 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-def hugging_face(folder: Path, family: str, tokenizer: Tokenizer | None = None, head: int = 16) -> Path:
+def hugging_face(
+    folder: Path, family: str, tokenizer: Tokenizer | None = None, *, head: int = 16, sliding: int = 32
+) -> Path:
     """A folder as `save_pretrained` leaves it; ``family`` is nemotron, gemma or gemma2.
 
-    ``head`` is the size of Nemotron's heads: half of what turns in it has to be a multiple of 8 for
-    onnxruntime-genai on a CPU.
+    ``head`` is the size of a head: half of what turns in Nemotron's has to be a multiple of 8 for onnxruntime-genai on
+    a CPU. ``sliding`` is the window of Gemma 2, which has to hold a whole prompt there.
     """
     import torch
     import transformers
 
     tokenizer = tokenizer or byte_level()
-    shape = {**_SHAPE, "vocab_size": tokenizer.get_vocab_size()}
+    heads = _SHAPE["hidden_size"] // head  # llama.cpp's Nemotron knows no other number.
+    shape = {**_SHAPE, "vocab_size": tokenizer.get_vocab_size(), "head_dim": head}
+    shape |= {"num_attention_heads": heads, "num_key_value_heads": heads // 2}
     if family == "nemotron":
-        config: Any = transformers.NemotronConfig(**shape, head_dim=head, norm_eps=1e-5)
+        config: Any = transformers.NemotronConfig(**shape, norm_eps=1e-5)
         model: Any = transformers.NemotronForCausalLM
     elif family == "gemma":
-        config, model = transformers.GemmaConfig(**shape, head_dim=16), transformers.GemmaForCausalLM
+        config, model = transformers.GemmaConfig(**shape), transformers.GemmaForCausalLM
     else:
-        config = transformers.Gemma2Config(**shape, head_dim=16, sliding_window=32, query_pre_attn_scalar=16)
+        config = transformers.Gemma2Config(**shape, sliding_window=sliding, query_pre_attn_scalar=head)
         model = transformers.Gemma2ForCausalLM
     torch.manual_seed(5)
     folder.mkdir(parents=True)

@@ -197,4 +197,5 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.delitem(sys.modules, "npcsdk.models.convert.to_gguf", raising=False)
     with pytest.raises(MissingExtra) as caught:
         convert(str(made / "nemotron"), "gguf", tmp_path / "out")
-    assert "pip install gguf" in caught.value.hint
+    assert "'gguf'" in caught.value.message
+    assert "npcsdk[convert]" in caught.value.hint

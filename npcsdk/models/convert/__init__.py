@@ -140,5 +140,5 @@ def _module(target: str) -> Any:
         name = (error.name or target).replace("_", "-")
         raise MissingExtra(
             f"Converting to {target} needs the package {name!r}, which is not installed.",
-            hint=f"Install it: pip install {name}",
+            hint='Install what converting needs: pip install "npcsdk[convert]"',
         ) from error

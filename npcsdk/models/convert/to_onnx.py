@@ -42,7 +42,7 @@ def write(checkpoint: Checkpoint, out: Path, precision: str, report: Report) -> 
         packages = " ".join(name.replace("_", "-") for name in missing)
         raise MissingExtra(
             f"The ONNX builder needs what is not installed: {packages}.",
-            hint=f"Install it: pip install {packages}",
+            hint='Install what converting needs: pip install "npcsdk[convert]"',
         )
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         source, built = Path(scratch) / "source", Path(scratch) / "built"

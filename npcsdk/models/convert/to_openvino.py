@@ -308,7 +308,7 @@ def _tokenizers(checkpoint: Checkpoint) -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtra(
             f"Converting a tokenizer for OpenVINO needs the package {(error.name or '').replace('_', '-')!r}.",
-            hint="Install it: pip install openvino-tokenizers transformers",
+            hint='Install what converting needs: pip install "npcsdk[convert]"',
         ) from error
     try:
         with warnings.catch_warnings():
