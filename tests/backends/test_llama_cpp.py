@@ -354,6 +354,14 @@ def test_options_are_checked(files: dict[str, Path], options: dict[str, Any], co
     assert caught.value.hint
 
 
+def test_what_a_step_takes_is_known_before_the_first_prompt(files: dict[str, Path]) -> None:
+    backend = load(files["nemotron"])
+    runtime = backend._engine._runtime  # type: ignore[attr-defined]  # pyright: ignore
+    assert 0 < runtime.step_s < 10
+    assert llama_cpp.llama_memory_seq_pos_max(runtime._memory, 0) == -1  # and nothing of that stays
+    backend.close()
+
+
 def test_a_gpu_that_is_asked_for_and_absent(files: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
     if llama_cpp.llama_supports_gpu_offload():
         pytest.skip("this build has one")
