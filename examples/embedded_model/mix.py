@@ -17,11 +17,11 @@ from render import Conversation
 
 # (until this many million tokens, kind of conversation -> weight)
 STAGES: list[tuple[float, dict[str, float]]] = [
-    (1.0, {"echo": 0.5, "dense1": 0.5}),
-    (2.5, {"echo": 0.08, "dense1": 0.5, "dense4": 0.3, "tool1": 0.12}),
-    (4.5, {"echo": 0.03, "dense1": 0.15, "dense4": 0.35, "tool1": 0.25, "full": 0.12, "book": 0.1}),
+    (1.2, {"echo": 0.5, "dense1": 0.5}),
+    (3.0, {"echo": 0.08, "dense1": 0.5, "dense4": 0.3, "tool1": 0.12}),
+    (6.0, {"echo": 0.03, "dense1": 0.15, "dense4": 0.35, "tool1": 0.25, "full": 0.12, "book": 0.1}),
     (
-        8.0,
+        11.0,
         {
             "echo": 0.02,
             "dense1": 0.05,

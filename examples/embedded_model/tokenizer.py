@@ -11,7 +11,6 @@ encoded segment by segment and text encoded whole give the same ids.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -91,31 +90,6 @@ def train(texts: Iterable[str], vocab_size: int = 3072) -> Tokenizer:
     )
     tok.train_from_iterator(texts, trainer)
     return tok
-
-
-def with_words(tok: Tokenizer, wanted: Iterable[str]) -> Tokenizer:
-    """The same tokenizer with a piece of its own for each of these words (ASCII letters).
-
-    The pieces of a word are joined from the left by new merges. Those rank behind all that were there, so every text
-    without one of the new pairs is cut as before, and a word that was joined once stays whole.
-    """
-    state = json.loads(tok.to_str())
-    vocab: dict[str, int] = state["model"]["vocab"]
-    merges: list[list[str]] = [m.split(" ") if isinstance(m, str) else m for m in state["model"]["merges"]]
-    rank = {(a, b): number for number, (a, b) in enumerate(merges)}
-    for word in wanted:
-        parts = list(word)
-        while len(parts) > 1:
-            pairs = [(rank.get(pair, len(merges)), at) for at, pair in enumerate(itertools.pairwise(parts))]
-            best, at = min(pairs)
-            if best == len(merges):
-                rank[parts[0], parts[1]] = len(merges)
-                merges.append([parts[0], parts[1]])
-                vocab.setdefault(parts[0] + parts[1], len(vocab))
-                at = 0
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    state["model"]["merges"] = merges
-    return Tokenizer.from_str(json.dumps(state))
 
 
 TEMPLATE = (

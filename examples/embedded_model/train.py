@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing as mp
 import os
 import random
@@ -30,15 +29,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import evaluate
 import export
 import mix
-import phrases
 import render
 import tokenizer as T
-import vectors
 from model import Config, Nemotron
-from optim import Muon, RowAdam
+from optim import Muon
 
-CAPITALS = 2500
-SAMPLED = 1024
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -46,9 +41,7 @@ def make_tokenizer(out: Path, seed: int, vocab: int, documents: int = 12000) -> 
     """Train the tokenizer on the last stage's mix and write it to `out`."""
     rng = random.Random(seed)
     texts = ("".join(t for t, _ in render.pieces(mix.conversation(rng, 1e8))) for _ in range(documents))
-    english = phrases.english()
-    # The common words also with a capital, as they begin a sentence.
-    tok = T.with_words(T.train(texts, vocab), [*english, *(word.capitalize() for word in english[:CAPITALS])])
+    tok = T.train(texts, vocab)
     T.save(tok, out)
     return tok
 
@@ -100,27 +93,12 @@ def batches(folder: str, seed: int, seen: Any, queue: Any, size: int) -> None:
 def loss_of(
     model: Nemotron, ids: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
-    """Weighted cross entropy at the positions that bear a loss, and the share of replies' tokens guessed right.
-
-    Scored against each other are the ids that this batch has, and a sample that stands for all the others (each counts
-    as many times as it stands for). Only the vectors of the former learn: pushed away at every step and drawn near at
-    none, the vectors of rare words would lose what they began with.
-    """
-    table = model.model.embed_tokens.weight
-    at = ((weight > 0) & (target >= 0)).flatten().nonzero().squeeze(1)
-    want, w = target.flatten()[at], weight.flatten()[at]
-    here = torch.zeros(len(table), dtype=torch.bool)
-    here[ids.flatten()] = True
-    here[want] = True
-    present, absent = here.nonzero().squeeze(1), (~here).nonzero().squeeze(1)
-    sample = absent[torch.randint(len(absent), (SAMPLED,))]
-    place = torch.cumsum(here, 0) - 1
-    want = place[want]
+    """Weighted cross entropy at the positions that bear a loss, and the share of replies' tokens guessed right."""
     with torch.autocast("cpu", torch.bfloat16):
-        hidden = model(ids).flatten(0, 1).index_select(0, at)
-        scored = torch.cat([table[present], table[sample].detach()]).to(hidden.dtype)
-        scores = F.linear(hidden, scored).float()
-    scores[:, len(present) :] += math.log(len(absent) / SAMPLED)
+        hidden = model(ids)
+        at = ((weight > 0) & (target >= 0)).flatten().nonzero().squeeze(1)
+        scores = model.logits(hidden.flatten(0, 1).index_select(0, at)).float()
+    want, w = target.flatten()[at], weight.flatten()[at]
     losses = F.cross_entropy(scores, want, reduction="none")
     reply = w >= 1
     right = (scores.argmax(-1) == want)[reply].float().mean().item() if reply.any() else 0.0
@@ -160,24 +138,19 @@ class Rank:
         self.slices: list[slice] = []
         matrices: list[torch.nn.Parameter] = []
         rest: list[torch.nn.Parameter] = []
-        rows: list[torch.nn.Parameter] = []
-        start, dealt = 0, 0
+        start, count = 0, {True: 0, False: 0}
         for name, p in named:
-            kind = rows if "embed" in name else matrices if p.ndim == 2 else rest
-            owner = len(shared.grads) - 1  # of everything but the matrices, which are dealt out in turn
-            if kind is matrices:
-                owner, dealt = dealt % len(shared.grads), dealt + 1
-            if owner == me:
-                kind.append(p)
+            matrix = p.ndim == 2 and "embed" not in name
+            if count[matrix] % len(shared.grads) == me:
+                (matrices if matrix else rest).append(p)
                 self.slices.append(slice(start, start + p.numel()))
+            count[matrix] += 1
             start += p.numel()
-        self.rest = [*rows, *rest]
-        self.optimizers: list[torch.optim.Optimizer] = [Muon(matrices, 1.0)]
-        if self.rest:
-            self.optimizers += [
-                RowAdam(rows),
-                torch.optim.AdamW(rest, 1.0, betas=(0.9, 0.98), weight_decay=0.0),
-            ]
+        self.rest = rest
+        self.optimizers: list[torch.optim.Optimizer] = [
+            Muon(matrices, 1.0),
+            torch.optim.AdamW(rest, 1.0, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        ]
         if resume and self.state.exists():
             for o, state in zip(self.optimizers, torch.load(self.state, weights_only=True), strict=True):
                 o.load_state_dict(state)
@@ -198,8 +171,7 @@ class Rank:
                     mine[part] += g[part]
             if len(s.grads) > 1:
                 mine[part] /= len(s.grads)
-        if self.rest:
-            torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
+        torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
         rate = s.rate.value
         for o in self.optimizers:
             for g in o.param_groups:
@@ -268,13 +240,6 @@ def main() -> None:
         make_tokenizer(out, a.seed, a.vocab)
     tok = Tokenizer.from_file(str(out / "tokenizer.json"))
     model = Nemotron(Config(vocab_size=tok.get_vocab_size()))
-    if not (a.resume and last.exists()):
-        place = out / "vectors.npy"
-        if not place.exists():
-            say("making the words' first vectors")
-            np.save(place, vectors.first_vectors(tok, model.c.hidden_size, a.seed, 0.02))
-        with torch.no_grad():
-            model.model.embed_tokens.weight.copy_(torch.from_numpy(np.load(place)))
     step, spent, tokens0 = 0, 0.0, 0.0
     if a.resume and last.exists():
         saved = torch.load(last, weights_only=True)
