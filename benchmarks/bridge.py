@@ -28,6 +28,7 @@ from npcsdk.wire import codec
 from npcsdk.wire import messages as m
 from npcsdk.wire.zmtp import Zmtp, frame
 
+_END = b"\xa5event\xa3end"
 STEP = 0.02  # seconds between the tokens of each of many clients
 
 
@@ -237,31 +238,33 @@ def _hear_all(clients: list[_Raw], tokens: int) -> tuple[list[float], int]:
     selector = selectors.DefaultSelector()
     for client in clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
-    seen = dict.fromkeys(clients, 0)
     running = set(clients)
-    times: list[float] = []
-    ordered = 0
+    heard: list[
+        tuple[_Raw, float, list[bytes]]
+    ] = []  # looked at when all is over: there are only so many cores
     deadline = time.monotonic() + 60 + tokens * STEP
     while running and time.monotonic() < deadline:
         for key, _ in selector.select(1.0):
             client: _Raw = key.data
             payloads = client.read()
-            now = time.perf_counter()
-            for message in map(codec.decode_event, payloads):
-                if not isinstance(message, m.TurnEvent):
-                    continue
-                if not isinstance(message.event, Text):
-                    running.discard(client)
-                    continue
-                first = message.first or message.seq
-                if first == seen[client] + 1:
-                    ordered += message.seq - first + 1
-                seen[client] = message.seq
-                times.append(now - float(message.event.text[-20:].split()[-1]))
+            heard.append((client, time.perf_counter(), payloads))
             if not payloads:
                 selector.unregister(client.socket)
+            if not payloads or _END in payloads[-1]:
                 running.discard(client)
     selector.close()
+    seen = dict.fromkeys(clients, 0)
+    times: list[float] = []
+    ordered = 0
+    for client, now, payloads in heard:
+        for message in map(codec.decode_event, payloads):
+            if not isinstance(message, m.TurnEvent) or not isinstance(message.event, Text):
+                continue
+            first = message.first or message.seq
+            if first == seen[client] + 1:
+                ordered += message.seq - first + 1
+            seen[client] = message.seq
+            times.append(now - float(message.event.text[-20:].split()[-1]))
     return times, ordered
 
 
