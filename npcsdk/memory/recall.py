@@ -41,7 +41,7 @@ from npcsdk.memory.lore import LoreLike, LoreShelf
 from npcsdk.memory.places import Place, place_of
 from npcsdk.memory.recaller import Recaller, position_of
 from npcsdk.memory.records import SILENT, VALUE, Record
-from npcsdk.memory.registry import make_embedder, make_index
+from npcsdk.memory.registry import DEFAULT_EMBEDDER, make_embedder, make_index
 from npcsdk.memory.scoring import Weights
 from npcsdk.memory.summary import Summary, Told, condense, summary_entry, summary_of, usable
 
@@ -109,7 +109,7 @@ class Memory:
         directory: Path | None,
         lore: Iterable[LoreLike] = (),
         *,
-        embedder: str = "hashing",
+        embedder: str = DEFAULT_EMBEDDER,
         index: str | None = None,
         weights: Weights | None = None,
         knowledge: Knowledge | None = None,
@@ -421,13 +421,12 @@ class Memory:
     # -- care
 
     def warm(self, npc: str) -> None:
-        """Begins to make ready to recall for ``npc``, so that its first turn need not; returns at once."""
+        """Begins to make ready to recall for ``npc``, so that its first turn need not; returns at once.
 
-        def read() -> None:
-            with contextlib.suppress(MemoryStoreError):  # its first turn will say what is wrong
-                self._recaller.warm(npc)
-
-        threading.Thread(target=read, name="npcsdk-memory-warm", daemon=True).start()
+        A turn that comes before much has been read goes by what is newest, the facts, and what the index finds.
+        """
+        with contextlib.suppress(MemoryStoreError):  # its first turn will say what is wrong
+            self._recaller.warm(npc)
 
     def doctor(self, timeout: float = 600.0) -> Health:
         """Checks the journal's file, compares the index with it record by record, and repairs the index."""

@@ -22,7 +22,7 @@ from npcsdk.memory.lore import LoreShelf
 from npcsdk.memory.query import Query, best
 from npcsdk.memory.records import Record
 from npcsdk.memory.registry import Embedder, Vectors
-from npcsdk.memory.scoring import Hit, Weights, pick, rank
+from npcsdk.memory.scoring import Candidate, Hit, Weights, pick, rank
 from npcsdk.memory.shelf import Shelf
 from npcsdk.memory.shelves import Shelves, arrived
 from npcsdk.memory.text import spelled, terms
@@ -34,6 +34,7 @@ _log = logging.getLogger("npcsdk.memory")
 _FETCH = 24  # vectors asked of the index at first; more only while they still match
 _FETCH_MOST = 768
 _WORDS = 12  # candidates taken by words from each side
+_ALONE = 0.4  # cosine that makes a text a match all by itself
 _PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
 _SLOW = 0.25  # seconds a turn waits for an embedder that is not instant
 _READING = 0.005  # seconds a turn waits for records to be read before it takes a glimpse of them
@@ -95,7 +96,8 @@ class Recaller:
         without_turns: Collection[str],
     ) -> list[Passage]:
         """See `npcsdk.memory.recall.Memory.recall`."""
-        if not terms(query):
+        said = set(terms(query))
+        if not said:
             return []
         vector = self._vector(query)
         channels = self._knowledge.channels(npc)
@@ -124,6 +126,7 @@ class Recaller:
             with self._lock:
                 for part, found, places in zip(parts, met, matching, strict=True):
                     candidates += part.shelf.candidates(found, similar, places, part.mask, time, part.channel)
+            candidates = self._likely(candidates, single=len(said) == 1)
             hits = rank(candidates, self._weights, meaning=bool(vector.any()) and self._embedder.meaning)
             # Texts are read for a choice of twice as many; for all of them only where those say the same too often.
             chosen = self._chosen(asked, hits[: 2 * limit], limit)
@@ -132,6 +135,17 @@ class Recaller:
             with self._lock:
                 self._uses.update(position for item in chosen if (position := position_of(item.id)))
             return chosen
+
+    def _likely(self, candidates: list[Candidate], *, single: bool) -> list[Candidate]:
+        """Without texts that are a little like the line where another holds its words, or where it is one word.
+
+        What is alike in meaning answers a line that no words answer. Beside an answer it is an aside.
+        """
+        if not self._embedder.meaning:
+            return candidates
+        told = 1.0 if single else max((one.coverage for one in candidates), default=0.0)
+        floor = self._weights.min_cosine + told * (_ALONE - self._weights.min_cosine)
+        return [one for one in candidates if one.coverage or (one.cosine or 0.0) >= floor]
 
     def _vector(self, query: str) -> Vectors:
         """The vector of a line; zeros, and recall goes by words, when it cannot be had soon enough."""
