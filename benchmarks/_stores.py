@@ -91,7 +91,7 @@ def npc_name(number: int) -> str:
 
 def built(size: Size, cache: Path) -> Path:
     """The folder of the store, made if it is not in ``cache`` yet; open it, or a copy of it, as memory."""
-    folder = cache / "memory-1" / size.name
+    folder = cache / "memory-2" / size.name  # a number for each embedder that made them
     if not (folder / _DONE).exists():
         shutil.rmtree(folder, ignore_errors=True)
         _write_journal(folder, size)

@@ -96,11 +96,18 @@ def memory(
 
 
 def _show(opened: Memory, npc: str | None, player: str | None, limit: int) -> None:
+    from npcsdk.memory.summary import summary_of
+
     if npc is not None and player is not None:
         for name, value in sorted(opened.values(npc, player).items()):
             sys.stdout.write(f"{name} = {value:g}\n")
+    every = opened.records(npc, interlocutor=player)
+    for record in {record.conversation: record for record in every if record.kind == "summary"}.values():
+        text = summary_of(record.data or {}).text(record.interlocutor)
+        who = "" if npc is not None else f"{record.npc}, "
+        sys.stdout.write(f"{text}\n    {who}with {record.interlocutor}, summary, at {record.at:g}\n")
     silent = ("transcript", "value", "summary")
-    records = [record for record in opened.records(npc, interlocutor=player) if record.kind not in silent]
+    records = [record for record in every if record.kind not in silent]
     for record in records[-limit:]:
         who = "" if npc is not None else f"{record.npc}, "
         with_whom = f"with {record.interlocutor}, " if record.interlocutor else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from npcsdk.memory.recall import Experience, Memory
+from npcsdk.memory.recall import Experience, Memory, Summary, Told
 
 Run = Callable[..., Any]
 
@@ -32,6 +32,16 @@ def test_it_shows_what_a_character_remembers_of_a_player(npcsdk: Run, folder: Pa
     assert "ann paid for the broken window." in done.stdout
     assert "trust = 40" in done.stdout
     assert "heron" not in done.stdout
+
+
+def test_it_shows_what_stands_for_the_oldest_turns(npcsdk: Run, folder: Path) -> None:
+    with Memory.open(folder) as memory:
+        for text in ("I lost my ring.", "I found my ring."):
+            told = (Told(origin="player", text=text),)
+            memory.append_summary("talk", "bram", "Ada", Summary(lines=told, upto="t1", turns=1))
+    shown = npcsdk("memory", "bram", "--memory", str(folder), "--player", "Ada").stdout
+    assert "Earlier in this talk: Ada said: I found my ring." in shown
+    assert "I lost my ring." not in shown  # the newer one has taken its place
 
 
 def test_a_query_shows_what_would_be_recalled_and_why(npcsdk: Run, folder: Path) -> None:
