@@ -18,7 +18,7 @@ from npcsdk.actions.checks import name_problem, schema_problem
 from npcsdk.conditions import ConditionError, compile_condition
 from npcsdk.errors import ActionError
 
-__all__ = ["ActionDefinition", "Returns", "action", "definition_of", "handler_of"]
+__all__ = ["ActionDefinition", "Returns", "action", "definition_of", "handler_of", "named_handler_of"]
 
 Returns = Literal["nothing", "result"]
 DEFAULT_TIMEOUT = 10.0
@@ -242,25 +242,57 @@ def handler_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
     So an ``Enum`` arrives as its member and a model as an instance. Ids of targets arrive as the game gave them.
     """
+    properties = cast("Mapping[str, Any]", definition_of(function).parameters.get("properties", {}))
+    hints = get_type_hints(function, include_extras=True)
+    return _typed(
+        function,
+        {
+            name: hint
+            for name, hint in hints.items()
+            if name in properties and "x-from" not in properties[name]
+        },
+    )
+
+
+def named_handler_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `handler_of`, of a function for an action that is defined elsewhere: anything that can be called will do.
+
+    Raises:
+        NameError: type hints that cannot be resolved.
+    """
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+    except (TypeError, ValueError):
+        return function  # of C's, without a signature
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    hinted = (one for one in parameters if one.kind in kinds and one.annotation is not one.empty)
+    return _typed(function, {one.name: one.annotation for one in hinted})
+
+
+def _typed(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function, called with what JSON has for its arguments; itself where that is what its hints say."""
+
+    def plain(hint: Any) -> Any:
+        return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+    wanted = {name: hint for name, hint in hints.items() if plain(hint) not in (str, int, bool, Any)}
+    if not wanted:
+        return function
     from pydantic import PydanticUserError, TypeAdapter, ValidationError  # here: as in `_parameters`
 
-    properties = cast("Mapping[str, Any]", definition_of(function).parameters.get("properties", {}))
     adapters: dict[str, TypeAdapter[Any]] = {}
-    for name, hint in get_type_hints(function, include_extras=True).items():
-        plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        if name in properties and plain not in (str, int, bool) and "x-from" not in properties[name]:
-            with suppress(PydanticUserError):
-                adapters[name] = TypeAdapter(hint)
-    if not adapters:
-        return function
+    for name, hint in wanted.items():
+        with suppress(PydanticUserError, NameError):  # nothing that JSON could have: as it comes
+            adapters[name] = TypeAdapter(hint)
 
     def typed(**arguments: Any) -> Any:
         for name in adapters.keys() & arguments.keys():
-            with suppress(ValidationError):  # what its schema allows and its type does not: as it came
+            # What its schema allows and its type does not, or a type that is not whole yet: as it came.
+            with suppress(ValidationError, PydanticUserError):
                 arguments[name] = adapters[name].validate_python(arguments[name])
         return function(**arguments)
 
-    return typed
+    return typed if adapters else function
 
 
 def define(

@@ -57,7 +57,8 @@ def collect(actions: Actions) -> Collected:
     """
     found = Collected()
     if isinstance(actions, Mapping):
-        found.handlers.update(cast("Mapping[str, Handler]", actions))
+        for name, function in cast("Mapping[str, Handler]", actions).items():
+            found.handlers[name] = _named(name, function)
         return found
     for one in actions:
         from npcsdk.actions.schema import ActionDefinition, definition_of, handler_of
@@ -74,6 +75,25 @@ def collect(actions: Actions) -> Collected:
         if not isinstance(one, (ActionDefinition, Mapping)):
             found.handlers[definition.name] = handler_of(one)
     return found
+
+
+def _named(name: str, function: Handler) -> Handler:
+    """The handler of an action that the world defines."""
+    from npcsdk.actions.schema import named_handler_of
+
+    if not callable(function):
+        raise ActionError(
+            f"The handler of action {name!r} is {function!r}, which cannot be called.",
+            hint="Give {name: function} for what the world defines; a list of definitions for what it does not.",
+            code="bad_action",
+        )
+    try:
+        return named_handler_of(function)
+    except NameError as error:
+        _log.warning(
+            "The handler of action %r gets plain values, for its type hints are not here: %s", name, error
+        )
+        return function
 
 
 class Handlers:
