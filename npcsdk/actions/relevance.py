@@ -15,10 +15,10 @@ from typing import Any, Final, cast
 
 from npcsdk.actions.schema import ActionDefinition
 
-__all__ = ["ToolSet", "scores"]
+__all__ = ["ToolSet", "fitting", "scores"]
 
 _ALIKE: Final = """
-open unlock unbar unseal entrance gate door
+open unlock unbar unseal entrance gate door let through enter inside admit
 close shut lock bar seal
 give hand pass grant gift bring fetch lend present
 take grab steal pick collect loot receive
@@ -74,6 +74,7 @@ _ALIKE_WEIGHT: Final = 0.7
 _KEPT: Final = 0.6
 _AT_ONCE: Final = 3
 _NEAR_BEST: Final = 0.5
+_FITS_AS_WELL: Final = 0.9
 
 
 def _stem(word: str) -> str:
@@ -159,6 +160,20 @@ class _Index:
 def scores(definitions: Sequence[ActionDefinition], text: str) -> dict[str, float]:
     """How much each action has to do with ``text``, by name; actions that have nothing are left out."""
     return _Index(definitions).scores(text)
+
+
+def fitting(definitions: Sequence[ActionDefinition], lines: Sequence[str]) -> frozenset[str]:
+    """The names of the actions that the words of ``lines`` fit best: one, several that fit alike, or none.
+
+    ``lines`` are the player's, the last one first: an earlier one counts where later ones fit nothing ("yes, do it").
+    """
+    index = _Index(definitions)
+    for line in lines:
+        found = index.scores(line)
+        best = max(found.values(), default=0.0)
+        if best > 0.0:
+            return frozenset(name for name, score in found.items() if score >= best * _FITS_AS_WELL)
+    return frozenset()
 
 
 class ToolSet:

@@ -15,10 +15,11 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.errors import BackendError, MissingExtra, ModelError
+from npcsdk.models.catalog import CatalogEntry
 from npcsdk.models.identify import formats_of, identify
 from npcsdk.models.places import models_folder
 from npcsdk.models.verify import verify_genai
@@ -86,9 +87,17 @@ def resolve(model: str | None) -> ModelSource:
         why=found.why,
         chat_template=found.chat_template,
         tokens=found.tokens,
-        options={"summaries": "model"} if found.entry is not None and found.entry.summaries else {},
+        options=_traits(found.entry),
     )
     return _served(source) if found.kind == "server" else source
+
+
+def _traits(entry: CatalogEntry | None) -> dict[str, Any]:
+    """Options of a whole world that a model of the catalogue brings along; the user's go before them."""
+    if entry is None:
+        return {}
+    summaries = {"summaries": "model"} if entry.summaries else {}
+    return summaries if entry.chooses else {**summaries, "limits": {"choose": "words"}}
 
 
 def _served(source: ModelSource) -> ModelSource:

@@ -70,7 +70,9 @@ class Conversation:
         self._flag = CancelFlag()
         self._machine: TurnMachine | None = None
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
-        self._offering = Offering(npc.id, mind.cooldowns, mind.limits.actions)
+        self._offering = Offering(
+            npc.id, mind.cooldowns, mind.limits.actions, by_words=mind.limits.choose == "words"
+        )
         self._notebook = Notebook(mind.memory, npc.id, player)
         self._history = History(mind.memory, self._notebook, mind.time, id=id, npc=npc, player=player)
         self._cut_short: frozenset[str] = frozenset()

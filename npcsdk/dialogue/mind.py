@@ -30,6 +30,9 @@ class Limits:
     """Recalled passages offered to the prompt."""
     actions: int = 8
     """Actions that stand in the prompt; of more, those that seem relevant."""
+    choose: Literal["model", "words"] = "model"
+    """Who picks the action. ``words``: only the one that the player's words fit best may be called, and none where they
+    fit none. The catalogue says so of models that are too small to choose."""
     order: Literal["parallel", "sequence"] = "parallel"
     """Whether a character may ask for several results at once, or has each before it decides on the next."""
 

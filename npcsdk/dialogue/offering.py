@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.cooldown import Cooldowns
-from npcsdk.actions.relevance import ToolSet
+from npcsdk.actions.relevance import ToolSet, fitting
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
 from npcsdk.events import Explanation, Withheld, Written
@@ -27,15 +27,25 @@ class Offering:
         npc: the character's id.
         cooldowns: the world's.
         most: how many actions stand in the prompt at most.
+        by_words: of those that are legal, only the one that the line's words fit best may be called, and none where
+            they fit none: for a model that is too small to choose.
         clock: seconds, for cooldowns.
     """
 
     def __init__(
-        self, npc: str, cooldowns: Cooldowns, most: int, clock: Callable[[], float] = monotonic
+        self,
+        npc: str,
+        cooldowns: Cooldowns,
+        most: int,
+        *,
+        by_words: bool = False,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._npc = npc
         self._cooldowns = cooldowns
         self._tools = ToolSet(most)
+        self._by_words = by_words
+        self._before = ""  # the line of the turn before
         self._clock = clock
         self._offer = Offer({}, {})
         self._constraint: Constraint | None = None
@@ -58,7 +68,16 @@ class Offering:
             if name not in names
         }
         legal = {name: offered for name, offered in offer.actions.items() if name in names}
-        return shown, Offer(legal, {**offer.withheld, **unshown})
+        unfit: dict[str, str] = {}
+        if self._by_words:
+            fit = fitting([offered.definition for offered in legal.values()], (text, self._before))
+            reason = "another action fits the words better" if fit else "no words of the line fit it"
+            unfit = {
+                name: f"{reason}, and this model is too small to choose" for name in legal if name not in fit
+            }
+            self._before = text
+        legal = {name: offered for name, offered in legal.items() if name not in unfit}
+        return shown, Offer(legal, {**offer.withheld, **unshown, **unfit})
 
     def used(self, definition: ActionDefinition) -> None:
         """The character has done it."""

@@ -101,6 +101,7 @@ class CatalogEntry:
         context_length: tokens of prompt and reply together.
         gated: the publisher's terms have to be accepted on its page before it can be downloaded.
         summaries: whether it can sum up long conversations; see `npcsdk.dialogue.summaries`.
+        chooses: whether it can be left to choose among actions; see `npcsdk.dialogue.mind.Limits.choose`.
         download, memory: sizes in words.
         runtimes: hardware -> what to run it on there.
         path: a folder inside the package, for a model that travels with it.
@@ -128,6 +129,7 @@ class CatalogEntry:
     runtimes: Mapping[str, str] = field(default_factory=dict[str, str])
     path: Path | None = None
     summaries: bool = False
+    chooses: bool = True
 
 
 # From the published config.json of each.
@@ -165,6 +167,7 @@ _ENTRIES = (
         memory="under 200 MB",
         runtimes={"CPU": "onnxruntime-genai"},
         path=Path(__file__).parent / "embedded",
+        chooses=False,
     ),
     CatalogEntry(
         name="nemotron-mini-4b",

@@ -81,6 +81,26 @@ def test_limits_come_as_an_option_too(open_world: Any) -> None:
     assert caught.value.code == "bad_option"
 
 
+def test_for_a_model_too_small_to_choose_the_words_choose(open_world: Any) -> None:
+    world, backend = open_world(
+        [f"Aye. {FORMAT.render_call('brew_potion', {})}", "Aye.", "Aye.", "Aye."],
+        options={"limits": {"choose": "words"}},
+    )
+    world.add_actions(MANY)
+    talk = world.open("bram")
+    events = list(talk.say("Ring the bell!"))
+    assert explained(events).offered == ("ring_bell",)
+    assert [event.code for event in events if isinstance(event, Refused)] == ["unknown_action"]
+    assert (
+        "too small to choose"
+        in {item.name: item.reason for item in explained(events).withheld}["brew_potion"]
+    )
+    assert explained(list(talk.say("Now, please."))).offered == ("ring_bell",), "the line before"
+    shown = in_prompt(backend)
+    assert explained(list(talk.say("You look tired."))).offered == ()
+    assert in_prompt(backend) == shown, "the prompt stays: nothing is computed again"
+
+
 def test_an_action_cools_down_in_the_turn_and_over_conversations(open_world: Any) -> None:
     world, _ = open_world([f"{BOW} {BOW}", BOW, BOW])
     world.add_actions([ActionDefinition(name="bow", cooldown=3600)])
