@@ -145,6 +145,33 @@ def test_a_common_beginning_is_computed_once(made: Path) -> None:
     assert alone < 3 * size / 32  # Six times that, computed by each.
 
 
+def test_a_thousand_turns_do_not_grow(made: Path) -> None:
+    """Neither the pages, nor what is known of them, nor the process; nor where listeners leave in the middle."""
+    backend: Any = load(made / "nemotron-ov", cache_bytes=1 << 19)
+    engine, pipeline = backend._engine, backend._engine._pipeline
+    short = replace(GREEDY, max_tokens=2)
+    sizes: list[int] = []
+    for turn in range(1000):
+        asked = prompt(f"Line {turn % 17}", system="gate " * (turn % 40))
+        request = Request(prompt=asked, sampling=short, session=f"{turn % 9}")
+        if turn % 7:
+            assert say(backend, request).usage.generated_tokens
+        else:
+            left = backend.generate(replace(request, sampling=replace(WILD, max_tokens=40)))
+            next(left)
+            left.close()
+        if sys.platform == "linux" and turn % 100 == 99:
+            status = Path("/proc/self/status").read_text()
+            sizes.append(int(status.partition("VmRSS:")[2].split()[0]))
+    known, most = len(engine._beginnings._known), engine._beginnings._most
+    backend.close()
+    assert known <= most
+    assert not engine._beginnings._computing
+    assert not engine._waiting
+    assert not pipeline.has_non_finished_requests()
+    assert not sizes or sizes[-1] - sizes[1] < 8_000, sizes  # kB; 130 are measured
+
+
 def test_a_cancel_does_not_wait_for_a_reply(made: Path) -> None:
     backend = load(made / "nemotron-ov", batch_tokens=32)
     flag = CancelFlag()
