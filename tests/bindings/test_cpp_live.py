@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.timeout(300),  # the first test waits for the compiler
 ]
 WAIT = 40
+PAUSE = 1000  # milliseconds: who blocks does it for seconds; a busy machine takes its share of the rest
 ACTIONS = json.dumps(
     [
         {
@@ -245,7 +246,29 @@ def test_a_server_that_is_killed_and_started_again(
         last = driver.over()
     ended = [one["turn"] for one in driver.seen if one["event"] in ("end", "failed")]
     assert len(ended) == len(set(ended)) == 2  # each turn ends once
-    assert last["longest_ms"] < 250  # with sanitizers, on a busy machine
+    assert last["longest_ms"] < PAUSE
+
+
+def test_a_worker_that_dies_in_mid_sentence(drive: Callable[..., Driver]) -> None:
+    server = ServerProcess(free_port())  # the fake world: its worker dies when it is told to
+    try:
+        driver = drive(server.address)
+        driver.until("ready")
+        driver.tell("open mira")
+        for _ in range(2):
+            driver.tell("say die")
+            died = driver.until("end", "failed", "goodbye")
+            assert [one.get("code") for one in died if one["event"] == "failed"] == ["worker_died"]
+            driver.until("reset")
+            driver.until("ready")  # the world that is loaded again
+            driver.tell("say count 20")
+            again = driver.until("end", "failed", "goodbye")
+            assert again[-1]["event"] == "end", again[-1]
+            assert spoken(again) == "".join(f"{number} " for number in range(20))
+            assert [one["seq"] for one in again if "seq" in one] == list(range(1, 22))
+        driver.over()
+    finally:
+        server.kill()
 
 
 def test_a_connection_that_breaks_loses_and_doubles_nothing(
@@ -274,9 +297,12 @@ def test_nobody_there_never_blocks(drive: Callable[..., Driver], address: str) -
     driver = drive(address, silence=2.0)
     driver.tell("open bram")
     driver.tell("say Hello?")
-    came = driver.until("problem")
-    assert [one.get("code") for one in came] == ["server_unreachable"] * 2
-    assert driver.over()["longest_ms"] < 250
+    came = [
+        driver.until("failed", "problem")[-1] for _ in range(2)
+    ]  # whichever has waited longer comes first
+    assert sorted(one["event"] for one in came) == ["failed", "problem"]
+    assert [one["code"] for one in came] == ["server_unreachable"] * 2
+    assert driver.over()["longest_ms"] < PAUSE
 
 
 def test_a_frozen_server_never_blocks(drive: Callable[..., Driver], address: str, tmp_path: Path) -> None:
@@ -289,7 +315,7 @@ def test_a_frozen_server_never_blocks(drive: Callable[..., Driver], address: str
         assert driver.until("failed")[-1]["code"] == "server_unreachable"
         server.send_signal(signal.SIGCONT)
         driver.until("welcome")
-        assert driver.over()["longest_ms"] < 250
+        assert driver.over()["longest_ms"] < PAUSE
 
 
 def test_the_console_game(address: str, tmp_path: Path) -> None:
