@@ -9,7 +9,10 @@ __all__ = ["first_line", "ran_out_of_memory"]
 _MEMORY = re.compile(
     r"out of memory|bad[_ ]alloc(?:ation)?\b|not enough memory"
     r"|(?:can\s?not|can't|could not|failed to|unable to) allocate"
-    r"|failed allocation|allocation (?:of .{1,40} )?failed|alloc_failed|os error 12\b|E_OUTOFMEMORY|8007000E",
+    r"|failed allocation|allocation(?:_| of .{1,40} | )fail(?:ed|ure)|alloc_failed|os error 12\b|E_OUTOFMEMORY|8007000E"
+    r"|OUT_OF_(?:HOST_|DEVICE_)?MEMORY|more memory than available|exceeded max size of memory"
+    # For the stack of a thread.
+    r"|resource temporarily unavailable|can't start new thread",
     re.IGNORECASE,
 )
 _LONGEST = 300

@@ -26,6 +26,7 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import re
 import threading
 import time
 from collections import deque
@@ -50,6 +51,7 @@ from npcsdk.backends.base import (
     Usage,
 )
 from npcsdk.backends.encoding import TextEncoding
+from npcsdk.backends.failures import ran_out_of_memory
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.openvino_beginnings import Beginnings
 from npcsdk.backends.openvino_facts import AGAIN, Facts
@@ -72,6 +74,7 @@ _BLOCK = 32  # Tokens of a page on CPUs; on GPUs it is 16, so the budget holds t
 _NOT_OURS = ("sampling", "contexts", "limits")  # Options of a whole world; these are the dialogue's.
 _CHOICES = {"precision": ("f32", "f16", "bf16"), "cache_type": ("u8", "f16", "bf16", "f32")}
 _NUMBERS = ("threads", "context_length", "cache_bytes", "batch_tokens")
+_PLACES = re.compile(r"(?:Exception from|Check '[^']*' failed at) \S+:\d+:\s*")
 _ELEMENTS = {"u8": 1, "f16": 2, "bf16": 2, "f32": 4}
 _FILES = (
     "openvino_model.xml",
@@ -354,7 +357,7 @@ def load(source: ModelSource) -> Backend:
 
     Raises:
         ModelError: code ``model_not_found``, ``model_broken``, ``tokenizer_mismatch``, ``device_absent``,
-            ``device_unsupported``, ``option_unknown`` or ``option_invalid``.
+            ``device_unsupported``, ``option_unknown``, ``option_invalid`` or ``out_of_memory``.
     """
     options = _options(source.options)
     folder = Path(source.path)
@@ -415,10 +418,9 @@ def _pipeline(folder: Path, device: str, options: Mapping[str, Any], pages: int)
         with kept_signal_stack():
             return genai.ContinuousBatchingPipeline(str(folder), scheduler, device, properties)
     except Exception as error:  # Whatever the files, the library or a device's driver made of it.
-        text = " ".join(str(error).split())[-400:]
-        memory = "memory" in text or "alloc" in text
+        memory = ran_out_of_memory(error)
         raise ModelError(
-            f"The model in {folder} cannot be loaded: {text}",
+            f"The model in {folder} cannot be loaded: {_words(error)}",
             code="out_of_memory" if memory else "model_broken",
             hint="Lower the option cache_bytes or context_length, or convert to fewer bits."
             if memory
@@ -466,10 +468,14 @@ def _closed() -> NpcError:
     return BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
 
 
+def _words(error: Exception) -> str:
+    """What the runtime says on one line, without the places in its sources that lead to it."""
+    return _PLACES.sub("", " ".join(str(error).split()))[-400:]
+
+
 def _failed(error: Exception) -> NpcError:
-    text = " ".join(str(error).split())[-300:]
     return BackendError(
-        f"The runtime openvino_genai failed: {text}",
+        f"The runtime openvino_genai failed: {_words(error)}",
         code="runtime_failed",
         hint="The turn is lost; the model stays loaded and the next one starts afresh.",
     )

@@ -287,6 +287,16 @@ def test_auto_falls_back_to_the_processor_and_says_so(
     assert "no GPU" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the runtime knows there how much memory is left")
+def test_a_cache_larger_than_the_machine(made: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(made / "nemotron-ov", cache_bytes=1 << 45)
+    assert caught.value.code == "out_of_memory"
+    assert "cache_bytes" in caught.value.hint
+    assert ".hpp" not in caught.value.message
+    load(made / "nemotron-ov").close()
+
+
 def test_a_signal_after_the_model_is_gone_is_harmless(made: Path) -> None:
     """The runtime frees a signal stack that it gave to the loading thread: here, in a process of its own."""
     code = (
