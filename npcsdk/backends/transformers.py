@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,8 +123,8 @@ def load(source: ModelSource) -> Backend:
     """Load a model folder.
 
     Raises:
-        ModelError: code ``model_not_found``, ``model_broken``, ``tokenizer_mismatch``, ``device_absent``,
-            ``out_of_memory``, ``compile_failed``, ``option_unknown`` or ``option_invalid``.
+        ModelError: code ``model_not_found``, ``model_broken``, ``model_unsupported``, ``tokenizer_mismatch``,
+            ``device_absent``, ``out_of_memory``, ``compile_failed``, ``option_unknown`` or ``option_invalid``.
         MissingExtra: a package that an option asks for is not installed.
     """
     options = _options(source.options)
@@ -295,7 +296,20 @@ def _failed(folder: Path, what: str, error: Exception) -> ModelError:
             code="out_of_memory",
             hint="Try the option dtype bf16, a quantization, another device, or a smaller model.",
         )
-    return ModelError(f"The model in {folder} {what}: {first_line(error)}", code="model_broken", hint=_AGAIN)
+    message = f"The model in {folder} {what}: {first_line(error)}"
+    if not _is_known(folder):
+        hint = "Update the package transformers, or take a converted model that another runtime runs."
+        return ModelError(message, code="model_unsupported", hint=hint)
+    return ModelError(message, code="model_broken", hint=_AGAIN)
+
+
+def _is_known(folder: Path) -> bool:
+    """Whether the installed library has the architecture that the files name. Asked only of a model that fails."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # Then that is what is wrong.
+    return kind in transformers.CONFIG_MAPPING
 
 
 def _ends(model: Any, encoding: TextEncoding, folder: Path) -> tuple[int, ...]:

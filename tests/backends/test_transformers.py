@@ -130,7 +130,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "half the weights": (lambda folder: halve(folder / "model.safetensors"), "model_broken"),
     "weights of a layer missing": (without_a_layer, "model_broken"),
     "half a tokenizer": (lambda folder: halve(folder / "tokenizer.json"), "model_broken"),
-    "an unknown architecture": (lambda folder: config(folder, model_type="nobody_knows"), "model_broken"),
+    "an unknown architecture": (
+        lambda folder: config(folder, model_type="nobody_knows"),
+        "model_unsupported",
+    ),
     "another shape": (lambda folder: config(folder, hidden_size=32), "model_broken"),
     "another tokenizer": (
         lambda folder: byte_fallback().save(str(folder / "tokenizer.json")),
