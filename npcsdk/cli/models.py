@@ -44,9 +44,8 @@ def list_models(as_json: AsJson = False) -> None:
         return
     width = max(len(entry.name) for entry, _, _ in rows)
     for entry, here, runs in rows:
-        state = (
-            "ready" if here and runs else "not downloaded" if runs else f"needs the backend {entry.backend}"
-        )
+        waits = "not downloaded" if entry.repository else "wants a URL"
+        state = "ready" if here and runs else waits if runs else f"needs the backend {entry.backend}"
         sys.stdout.write(f"{entry.name:<{width}}  {state:<30}  {entry.summary}\n")
 
 

@@ -374,8 +374,14 @@ def _explained(hub: Any, entry: CatalogEntry, endpoint: str) -> Generator[None]:
         raise ModelError(
             f"The download of {entry.repository} from {endpoint} broke off: {_first_line(_root(error))}.",
             code="disk_full" if full else "download_failed",
-            hint="Make room, or name another place in NPCSDK_MODELS." if full else _AGAIN,
+            hint="Make room, or name another place in NPCSDK_MODELS." if full else _hint(error),
         ) from error
+
+
+def _hint(error: BaseException) -> str:
+    if type(_root(error)).__name__ in ("ConnectError", "ConnectTimeout", "ConnectionError"):
+        return f"Is there a way to that host from here? HF_ENDPOINT names a mirror. {_AGAIN}"
+    return _AGAIN
 
 
 def _root(error: BaseException) -> BaseException:

@@ -39,6 +39,7 @@ def test_list_claims_only_what_runs_here() -> None:
     }
     lines = run("list").stdout.splitlines()
     assert "ready" in next(line for line in lines if line.startswith("embedded "))
+    assert "downloaded" not in next(line for line in lines if line.startswith("openai-server "))
 
 
 def test_info_of_a_row_that_is_not_here() -> None:

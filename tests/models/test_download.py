@@ -276,6 +276,7 @@ def test_no_hub_at_all(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ModelError) as caught:
         pull(ENTRY, tmp_path / "m")
     assert caught.value.code == "download_failed"
+    assert "mirror" in caught.value.hint
 
 
 def test_a_hub_cannot_write_elsewhere(hub: Hub, tmp_path: Path) -> None:
