@@ -31,15 +31,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", params=["gemma", "gemma2"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp(request.param)
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gemma")
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
-    script = [sys.executable, Path(__file__).parent / "tiny_gemma.py", request.param, folder]
+    script = [sys.executable, Path(__file__).parent / "tiny_gemma.py", folder]
     result = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     return folder
+
+
+@pytest.fixture(params=["gemma", "gemma2"])
+def made(request: pytest.FixtureRequest, both: Path) -> Path:
+    return both / str(request.param)
 
 
 def test_the_same_ids_the_same_words_and_a_kept_cache(made: Path) -> None:
