@@ -16,6 +16,8 @@ from benchmarks.quality.cases import Case
 from npcsdk.backends.base import Backend, Finish, ModelSource, Piece, Request
 from npcsdk.dialogue.world import World
 from npcsdk.events import Action, Event, Failed, Refused
+from npcsdk.memory.embed import WordEmbedder
+from npcsdk.memory.focus import nearest_sentences
 from npcsdk.memory.recall import Memory, Passage
 from npcsdk.persona.schema import SamplingEntry
 
@@ -26,6 +28,7 @@ MAX_TOKENS = 72
 CALL_TOKENS = 160
 """The same where a call is wanted: the SDK's own default, so that a call is not cut off that a game would get."""
 
+_EMBEDDER = WordEmbedder()
 Placement = Literal["turn", "system"]
 
 
@@ -127,8 +130,11 @@ class _Given:
             for number, text in enumerate(contexts)
         ]
 
-    def recall(self, query: str, *, limit: int, tags: Collection[str], **_: Any) -> list[Passage]:
-        return self._passages[:limit]
+    def recall(
+        self, query: str, *, limit: int, tags: Collection[str], sentences: int, **_: Any
+    ) -> list[Passage]:
+        given = self._passages[:limit]
+        return nearest_sentences(query, given, sentences, _EMBEDDER.embed) if sentences else given
 
     def history(self, conversation: str) -> list[dict[str, Any]]:
         return []

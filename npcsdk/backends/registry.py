@@ -97,7 +97,7 @@ def _traits(entry: CatalogEntry | None) -> dict[str, Any]:
     if entry is None:
         return {}
     summaries = {"summaries": "model"} if entry.summaries else {}
-    return summaries if entry.chooses else {**summaries, "limits": {"choose": "words"}}
+    return summaries if entry.chooses else {**summaries, "limits": {"choose": "words", "sentences": 2}}
 
 
 def _served(source: ModelSource) -> ModelSource:

@@ -70,9 +70,7 @@ class Conversation:
         self._flag = CancelFlag()
         self._machine: TurnMachine | None = None
         self._events_now: Callable[[], TurnEvents | None] = lambda: None
-        self._offering = Offering(
-            npc.id, mind.cooldowns, mind.limits.actions, by_words=mind.limits.choose == "words"
-        )
+        self._offering = Offering(npc.id, mind.cooldowns, mind.limits)
         self._notebook = Notebook(mind.memory, npc.id, player)
         self._history = History(mind.memory, self._notebook, mind.time, id=id, npc=npc, player=player)
         self._cut_short: frozenset[str] = frozenset()
@@ -470,6 +468,7 @@ class Conversation:
             interlocutor=self.player,
             tags=self.npc.persona.knows,
             limit=self._mind.limits.passages,
+            sentences=self._mind.limits.sentences,
             now=self._mind.time.now(state),
             without_turns={*in_prompt, *(f"{turn}{HEARD}" for turn in in_prompt), *self._cut_short},
         )

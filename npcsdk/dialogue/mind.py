@@ -28,6 +28,8 @@ class Limits:
     """Times that a turn may wait for results and go on; in the round after the last only speech is possible."""
     passages: int = 4
     """Recalled passages offered to the prompt."""
+    sentences: int = 0
+    """Of these passages, the sentences nearest to the line, so many; 0 offers passages whole."""
     actions: int = 8
     """Actions that stand in the prompt; of more, those that seem relevant."""
     choose: Literal["model", "words"] = "model"

@@ -11,6 +11,7 @@ from npcsdk.actions.cooldown import Cooldowns
 from npcsdk.actions.relevance import ToolSet, fitting
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
+from npcsdk.dialogue.mind import Limits
 from npcsdk.events import Explanation, Withheld, Written
 from npcsdk.prompt.untrusted import one_line
 
@@ -26,25 +27,17 @@ class Offering:
     Args:
         npc: the character's id.
         cooldowns: the world's.
-        most: how many actions stand in the prompt at most.
-        by_words: of those that are legal, only the one that the line's words fit best may be called, and none where
-            they fit none: for a model that is too small to choose.
+        limits: how many actions stand in the prompt at most, and who chooses among them.
         clock: seconds, for cooldowns.
     """
 
     def __init__(
-        self,
-        npc: str,
-        cooldowns: Cooldowns,
-        most: int,
-        *,
-        by_words: bool = False,
-        clock: Callable[[], float] = monotonic,
+        self, npc: str, cooldowns: Cooldowns, limits: Limits, clock: Callable[[], float] = monotonic
     ) -> None:
         self._npc = npc
         self._cooldowns = cooldowns
-        self._tools = ToolSet(most)
-        self._by_words = by_words
+        self._tools = ToolSet(limits.actions)
+        self._by_words = limits.choose == "words"
         self._before = ""  # the line of the turn before
         self._clock = clock
         self._offer = Offer({}, {})

@@ -19,6 +19,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory import savegame
 from npcsdk.memory.caps import Caps
@@ -33,6 +35,7 @@ from npcsdk.memory.experience import (
     value_entries,
 )
 from npcsdk.memory.files import read_file, write_file
+from npcsdk.memory.focus import nearest_sentences
 from npcsdk.memory.follower import Follower
 from npcsdk.memory.forgetting import least_useful, mentions, tells_of
 from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
@@ -41,7 +44,7 @@ from npcsdk.memory.lore import LoreLike, LoreShelf
 from npcsdk.memory.places import Place, place_of
 from npcsdk.memory.recaller import Recaller, position_of
 from npcsdk.memory.records import SILENT, VALUE, Record
-from npcsdk.memory.registry import DEFAULT_EMBEDDER, make_embedder, make_index
+from npcsdk.memory.registry import DEFAULT_EMBEDDER, Vectors, make_embedder, make_index
 from npcsdk.memory.scoring import Weights
 from npcsdk.memory.summary import Summary, Told, condense, summary_entry, summary_of, usable
 
@@ -277,15 +280,18 @@ class Memory:
         interlocutor: str,
         tags: Collection[str],
         limit: int = 4,
+        sentences: int = 0,
         now: float | None = None,
         without_turns: Collection[str] = (),
     ) -> list[Passage]:
         """The passages that fit ``query`` best: lore that meets ``tags``, and memories of this interlocutor.
 
+        ``sentences``: only so many of their sentences, those nearest to ``query``; 0 gives passages whole.
+
         ``now`` is game time (the newest that was remembered, by default). ``without_turns`` names turns
         whose memories are not wanted because the prompt holds them already. Nothing that fits: [].
         """
-        return self._recaller.recall(
+        found = self._recaller.recall(
             query,
             npc=npc,
             interlocutor=interlocutor,
@@ -294,6 +300,13 @@ class Memory:
             now=now,
             without_turns=without_turns,
         )
+        return nearest_sentences(query, found, sentences, self._near) if sentences else found
+
+    def _near(self, texts: Sequence[str]) -> Vectors:
+        """Vectors at once: an embedder that takes its time is for the index, not for a turn."""
+        if self._embedder.instant:
+            return self._embedder.embed(texts)
+        return np.zeros((len(texts), 1), np.float32)
 
     def records(self, npc: str | None = None, *, interlocutor: str | None = None) -> list[Record]:
         """What the journal holds for an npc (or everybody) and an interlocutor on this timeline, oldest first."""

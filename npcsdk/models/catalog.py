@@ -101,7 +101,7 @@ class CatalogEntry:
         context_length: tokens of prompt and reply together.
         gated: the publisher's terms have to be accepted on its page before it can be downloaded.
         summaries: whether it can sum up long conversations; see `npcsdk.dialogue.summaries`.
-        chooses: whether it can be left to choose among actions; see `npcsdk.dialogue.mind.Limits.choose`.
+        chooses: whether it can be left to choose among actions and passages; see `npcsdk.dialogue.mind.Limits`.
         download, memory: sizes in words.
         runtimes: hardware -> what to run it on there.
         path: a folder inside the package, for a model that travels with it.

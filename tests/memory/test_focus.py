@@ -1,0 +1,75 @@
+"""Sentences of what was recalled: how a text is cut, and which of them a line asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npcsdk.memory.embed import WordEmbedder
+from npcsdk.memory.experience import Passage
+from npcsdk.memory.focus import nearest_sentences, sentences
+from npcsdk.memory.recall import Memory
+from npcsdk.memory.registry import Vectors
+from tests.memory.helpers import LORE
+
+
+def passage(number: int, text: str) -> Passage:
+    return Passage(id=str(number), text=text, source="lore", score=1.0, reason="")
+
+
+PASSAGES = [
+    passage(1, "The ferry to the island leaves at noon. It carries twelve people and one goat."),
+    passage(2, "Mr. Aldane sells bread. His oven was built by monks!"),
+    passage(3, "The silver mine is closed."),
+]
+
+
+def asked(line: str, count: int = 1) -> list[str]:
+    return [one.text for one in nearest_sentences(line, PASSAGES, count, WordEmbedder().embed)]
+
+
+def test_a_text_is_cut_at_the_ends_of_its_sentences() -> None:
+    assert sentences('One. Two! "Three?" Four') == ["One.", "Two!", '"Three?"', "Four"]
+    assert sentences("Mr. Bell met Dr. J. Stone. They spoke.") == [
+        "Mr. Bell met Dr. J. Stone.",
+        "They spoke.",
+    ]
+    assert sentences("門は閉まる。夜だ。") == ["門は閉まる。", "夜だ。"]
+    assert sentences("It costs 3.50 silver... or less.") == ["It costs 3.50 silver...", "or less."]
+    assert sentences("  ") == []
+
+
+@given(st.text())
+def test_no_character_is_lost(text: str) -> None:
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+def test_the_sentence_that_answers_comes_first_and_counts_what_its_passage_is_about() -> None:
+    assert asked("when does the ferry leave") == ["The ferry to the island leaves at noon."]
+    assert asked("how many goats may the ferry carry") == ["It carries twelve people and one goat."]
+    assert asked("who made the oven of the bakery") == ["His oven was built by monks!"]
+    assert asked("any silver left in that mine?", 2)[0] == "The silver mine is closed."
+    assert len(asked("anything", 3)) == 3
+    assert asked("anything", 9) == [piece for one in PASSAGES for piece in sentences(one.text)]
+
+
+def test_without_vectors_the_words_decide() -> None:
+    def none(texts: object) -> Vectors:
+        return np.zeros((len(list(texts)), 1), np.float32)  # type: ignore[call-overload]
+
+    (best,) = nearest_sentences("who built the oven", PASSAGES, 1, none)
+    assert (best.id, best.text) == ("2", "His oven was built by monks!")
+
+
+def test_memory_gives_sentences_where_it_is_asked_to() -> None:
+    memory = Memory.open(None, LORE)
+    try:
+        whole = memory.recall("When does the gate close?", npc="mira", interlocutor="player", tags=())
+        parts = memory.recall(
+            "When does the gate close?", npc="mira", interlocutor="player", tags=(), sentences=1
+        )
+    finally:
+        memory.close()
+    assert [part.id for part in parts] == [whole[0].id]
+    assert parts[0].text in sentences(whole[0].text)
