@@ -43,6 +43,16 @@ def serve(
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus.")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            max=512,
+            help="Threads of the model's computation: leave the game some cores. Left out: the runtime's choice.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
     world: WorldOption = None,
     model: ModelOption = None,
@@ -52,6 +62,10 @@ def serve(
 ) -> None:
     """Serve a world to game engines over ZeroMQ, until Ctrl-C or SIGTERM."""
     settings = read_settings(config) if config is not None else Settings()
+    options = {**settings.options, **world_options(tool_format, journal or settings.journal)}
+    threads = threads or settings.threads
+    if threads is not None:
+        options["threads"] = threads
     structured = as_json or settings.log == "json"
     log_json() if structured else log_text()
     run(
@@ -59,7 +73,7 @@ def serve(
         model=model or settings.model,
         memory=memory or settings.memory,
         address=address or settings.address,
-        options={**settings.options, **world_options(tool_format, journal or settings.journal)},
+        options=options,
         limits=settings.bounds(),
         access=settings.access(),
         metrics=metrics or settings.metrics,

@@ -41,6 +41,7 @@ class LimitsEntry(_Strict):
     messages_per_minute: int = Field(default=6000, ge=60)
     turns_per_minute: int = Field(default=240, ge=1)
     queue: int = Field(default=256, ge=1)
+    threads: int = Field(default=16, ge=1, le=512, description="turns that run at the same time")
     backlog_bytes: int = Field(default=4 << 20, ge=1 << 16)
 
 
@@ -53,6 +54,7 @@ class Settings(_Strict):
     memory: str | None = Field(default=None, description="a folder, or http://host:port of a Chroma server")
     journal: Path | None = Field(default=None, description="with a Chroma server: the journal's folder")
     options: dict[str, Any] = Field(default_factory=dict)
+    threads: int | None = Field(default=None, ge=1, le=512, description="of the model's computation")
     keys: Path | None = Field(default=None, description="the server's key file; clients then need keys, too")
     clients: dict[str, ClientEntry] = Field(default_factory=dict)
     role: Role = Field(default="administer", description="what clients may do where no keys are demanded")

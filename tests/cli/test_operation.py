@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -60,6 +61,8 @@ def test_the_example_configuration_is_one() -> None:
         ("adress: tcp://127.0.0.1:1\n", ":1:1 adress"),
         ("log: text\nlimits:\n  clients: none\n", ":3:12 limits.clients"),
         ("limits: {queue: 0}\n", ":1:17 limits.queue"),
+        ("threads: 0\n", ":1:10 threads"),
+        ("limits: {threads: many}\n", ":1:19 limits.threads"),
         ("clients:\n  game: {key: x, role: king}\n", "clients.game.role"),
         ("- a\n- b\n", "the file"),
         ("log: [\n", ":"),
@@ -74,6 +77,26 @@ def test_a_mistake_in_the_configuration_is_named_with_its_place(
         read_settings(path)
     assert caught.value.code == "bad_config"
     assert place in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([], 3), (["--threads", "2"], 2), (["--threads", "0"], None), (["--threads", "x"], None)],
+)
+def test_the_models_threads_are_an_option_and_a_setting(
+    given: list[str], told: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[dict[str, Any]] = []
+    monkeypatch.setattr("npcsdk.cli.serve.run", lambda world, **how: served.append(how))
+    path = tmp_path / "npcsdk.yaml"
+    path.write_text("threads: 3\noptions: {device: cpu}\nlimits: {threads: 5}\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["serve", "--config", str(path), *given])
+    if told is None:
+        assert done.exit_code == 2
+        assert served == []
+    else:
+        assert served[0]["options"] == {"device": "cpu", "threads": told}
+        assert served[0]["limits"].threads == 5
 
 
 def test_metrics_are_what_prometheus_reads() -> None:
