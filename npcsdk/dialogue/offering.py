@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from npcsdk.prompt.untrusted import one_line
 
 __all__ = ["Offering"]
 
+_PLAIN = r"^[^{}<>]+$"
 _SHOWN = 8
 """Values of a parameter that an explanation names."""
 
@@ -70,6 +72,8 @@ class Offering:
             }
             self._before = text
         legal = {name: offered for name, offered in legal.items() if name not in unfit}
+        if self._by_words:
+            legal = {name: replace(one, schema=_plain_strings(one.schema)) for name, one in legal.items()}
         return shown, Offer(legal, {**offer.withheld, **unshown, **unfit})
 
     def used(self, definition: ActionDefinition) -> None:
@@ -91,6 +95,17 @@ class Offering:
             calls=written,
             tool_changes=self._tools.changes,
         )
+
+
+def _plain_strings(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Free strings hold plain words: a model that loses its place writes the end of the call into them."""
+    made = dict(schema)
+    if "properties" in made:
+        properties = cast("Mapping[str, Mapping[str, Any]]", made["properties"])
+        made["properties"] = {name: _plain_strings(item) for name, item in properties.items()}
+    elif made.get("type") == "string" and not made.keys() & {"enum", "const", "pattern", "format"}:
+        made["pattern"] = _PLAIN
+    return made
 
 
 def _in_words(constraint: Constraint | None) -> str:
