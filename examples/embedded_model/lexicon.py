@@ -11,7 +11,7 @@ import random
 import zlib
 from collections.abc import Callable
 
-from phrases import english, words
+from phrases import words
 
 ONSETS = words("ONSETS")
 NUCLEI = words("NUCLEI")
@@ -43,7 +43,6 @@ GROUP_A = words("GROUP_A")
 GROUP_B = words("GROUP_B")
 NUMBERS = words("NUMBERS")
 WORDS = words("WORDS")
-COMMON = english()[250:]  # those before are function words for the most part
 
 
 class Lexicon:
@@ -124,14 +123,8 @@ class Lexicon:
             return f"the {self.c(PLACE_KIND)} of {self.invented()}"
         return self.invented()
 
-    def common(self) -> str:
-        """Any English word, whatever it means: what is asked for must be found by the words alone."""
-        return self.c(COMMON)
-
     def item(self) -> str:
         r = self.rng.random()
-        if self.rng.random() < 0.3:
-            return self.keep(lambda: f"{self.c(ADJ) if r < 0.3 else self.common()} {self.common()}")
         if r < 0.62:
             return self.keep(lambda: f"{self.c(ADJ)} {self.c(NOUN)}")
         if r < 0.76:
@@ -143,10 +136,6 @@ class Lexicon:
         return self.keep(self.word)
 
     def scenery(self) -> str:
-        if self.rng.random() < 0.3:
-            return self.keep(
-                lambda: f"{self.common()} {self.c(SCENERY) if self.rng.random() < 0.6 else self.common()}"
-            )
         if self.rng.random() < 0.8:
             return self.keep(lambda: f"{self.c(ADJ)} {self.c(SCENERY)}")
         return self.keep(lambda: f"{self.word()} {self.c(SCENERY)}")
@@ -187,11 +176,6 @@ class Lexicon:
             else f"the {self.invented()}s"
         )
 
-    def kind_of(self, things: list[str]) -> str:
-        """One of these, now and then a particular one ("harvest soup")."""
-        one = self.c(things)
-        return self.keep(lambda: f"{self.common()} {one}") if self.rng.random() < 0.2 else one
-
     def slot(self, kind: str) -> str:
         """A value for a slot of the hand-written files or of a fact's template."""
         c = self.c
@@ -223,9 +207,9 @@ class Lexicon:
             case "color" | "col":
                 return c(COLOR)
             case "drink":
-                return self.kind_of(DRINK)
+                return c(DRINK)
             case "food":
-                return self.kind_of(FOOD)
+                return c(FOOD)
             case "sc":
                 return self.scenery()
             case "k":

@@ -18,12 +18,6 @@ def _table() -> dict[str, list[str]]:
     return table
 
 
-@cache
-def english() -> list[str]:
-    """Common English words, the most frequent first."""
-    return (Path(__file__).parent / "data" / "english.txt").read_text(encoding="utf-8").split()
-
-
 def words(name: str) -> list[str]:
     """The entries of a list, in the file's order (an entry that stands twice is drawn twice as often)."""
     return _table()[name]

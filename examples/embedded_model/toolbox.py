@@ -103,7 +103,7 @@ def respell(rng: random.Random, name: str) -> str:
 def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
     """A tool with its own name, keys, wording and enum; a share of them with words that mean nothing."""
     rng = lex.rng
-    if deed is None and rng.random() < 0.33:
+    if deed is None and rng.random() < 0.16:
         deed = strange(lex)
     deed = deed or rng.choice(WRITTEN if WRITTEN and rng.random() < 0.8 else SHORT)
     name = deed.names[0] if rng.random() < 0.4 else rng.choice(deed.names)
@@ -149,7 +149,7 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
         if least >= 1 and rng.random() < 0.2:
             spec |= {"minimum": 1} | ({"maximum": 1000} if rng.random() < 0.5 else {})
         elif spec["type"] == "string" and not choices and rng.random() < 0.08:
-            spec["maxLength"] = rng.choice([60, 80])
+            spec["maxLength"] = rng.choice([20, 40, 60, 80])
         if p.optional and spec["type"] == "boolean" and rng.random() < 0.3:
             spec["default"] = False
         properties[key] = spec
@@ -168,83 +168,26 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
     return Tool(deed, schema, keys, enums, verb)
 
 
-HOW = [
-    "{v} the {n}{x}",
-    "{v} a {n}{x}",
-    "{v} {n}{x}",
-    "please {v} the {n}{x}",
-    "can you {v} the {n}{x}",
-    "could you {v} that {n} for me{x}",
-    "I want you to {v} the {n}{x}",
-    "I need a {n}{x}",
-    "there is a {n} here, {v} it{x}",
-    "the {n} is waiting, {v} it{x}",
-    "time to {v} the {n}{x}",
-    "we should {v} some {n}{x}",
-    "{n}{x}",
-    "the {n}{x}",
-    "{v}{x}",
-    "{v} it{x}",
-    "somebody has to {v} the {n}{x}",
-    "what about the {n}? {v} it{x}",
-]
-NAMED = [
-    " {k} {0}",
-    ", {k} {0}",
-    ", {0} {k}",
-    ". {k}: {0}",
-    " with {k} {0}",
-    ", the {k} is {0}",
-    " and the {k} {0}",
-]
-WITH = [*NAMED, " {0}", ", {0}", " with {0}", " to {0}", " for {0}", " at {0}", ". {0}"]
-
-
 def strange(lex: Lexicon) -> Deed:
-    """A deed without sense: only the words of the line tell that it is meant, and which of them are its arguments."""
-    rng = lex.rng
-
-    def word() -> str:
-        return lex.common() if rng.random() < 0.75 else lex.keep(lex.word)
-
-    verb, noun = word(), rng.choice([word(), word(), lex.c(NOUN), lex.c(SCENERY)])
-    params: list[Param] = []
-    for _ in range(rng.choice([0, 1, 1, 1, 2, 2, 3])):
-        kind = rng.choice(["sc", "i", "p", "pl", "n", "n", "n12", "col", "enum", "enum", "common", "common"])
-        if kind == "enum":
-            kind = "/".join(word() for _ in range(rng.randint(2, 6)))
-        elif kind == "common":
-            kind = (
-                "("
-                + "; ".join(word() if rng.random() < 0.6 else f"{word()} {word()}" for _ in range(4))
-                + ")"
-            )
-        key = rng.choice([word(), *RENAMES.get(kind, [word(), "value"])])
-        about = rng.choice([f"what to {verb}", f"the {key}", f"the {key} of the {noun}", f"which {key}"])
-        if all(key not in p.keys for p in params):
-            params.append(Param([key], kind, about, False))
-    lines: list[Line] = []
-    alike = sum(p.kind in ("sc", "i", "p", "pl", "n", "n12", "col") or p.kind[0] == "(" for p in params) > 1
-    for _ in range(6):
-        order = rng.sample(range(len(params)), len(params))
-        more = "".join(
-            rng.choice(NAMED if alike else WITH)
-            .replace("{0}", f"{{{at}}}")
-            .replace("{k}", params[at].keys[0])
-            for at in order
-        )
-        lines.append(Line(rng.choice(HOW).replace("{v}", verb).replace("{n}", noun).replace("{x}", more)))
-    about = rng.choice(
-        [
-            f"{verb.capitalize()} a {noun}.",
-            f"{verb.capitalize()} the {noun}.",
-            f"{verb.capitalize()} something.",
-            f"{noun.capitalize()}: {verb}.",
-            f"Have the {noun} {word()} and {verb}.",
-            f"{verb.capitalize()} a {word()} {noun}.",
-        ]
+    """A deed with an invented verb: only the words of the line tell that it is meant."""
+    verb = lex.keep(lex.word)
+    noun = lex.rng.choice([lex.keep(lex.word), lex.c(NOUN), lex.c(SCENERY)])
+    kind = lex.rng.choice(["sc", "i", "p", "pl", "n", "col"])
+    key = lex.rng.choice([noun, *RENAMES.get(kind, ["value"])])
+    the = "the " if kind in ("i", "sc") else ""
+    lines = {
+        "n": f"{verb} {{0}} {noun}s / {verb} the {noun} {{0}} times / can you {verb} {{0}} {noun}s",
+        "col": f"{verb} the {noun} {{0}} / can you {verb} the {noun} in {{0}}",
+    }.get(
+        kind,
+        f"{verb} {the}{{0}} / please {verb} {the}{{0}} / can you {verb} {the}{{0}} / {verb} {the}{{0}} now",
     )
-    return Deed([f"{verb}_{noun}", verb, f"{verb}_{noun}"], about, params, lines)
+    return Deed(
+        [f"{verb}_{noun}", verb, f"{verb}_{noun}"],
+        lex.rng.choice([f"{verb.capitalize()} a {noun}.", f"{verb.capitalize()} something."]),
+        [Param([key], kind, f"what to {verb}", False)],
+        [Line(x) for x in lines.split(" / ")],
+    )
 
 
 def bare(value: str) -> str:
