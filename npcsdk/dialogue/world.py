@@ -289,8 +289,9 @@ def open_world(
         options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``limits`` (see `Limits`),
             ``contexts``, ``tool_format`` (for a model whose dialect is another than was found), ``summaries``
             (``model`` has the model sum up what long conversations lose, ``extract`` never does); for memory
-            ``embedder`` (``sentence-transformers:FOLDER``, ``openai:MODEL@URL``), ``journal`` (the folder of the
-            journal where memory is a server) and ``memory_index`` (another vector index by name).
+            ``embedder`` (``words``, ``hashing``, ``sentence-transformers:FOLDER``, ``openai:MODEL@URL``),
+            ``journal`` (the folder of the journal where memory is a server) and ``memory_index`` (another vector
+            index by name).
 
     Raises:
         WorldInvalid, WorldError, ModelError, BackendError, MemoryStoreError.
