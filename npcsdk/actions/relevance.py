@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from npcsdk.actions.schema import ActionDefinition
 
-__all__ = ["ToolSet", "fitting", "scores"]
+__all__ = ["ToolSet", "fitting", "named", "scores"]
 
 _ALIKE: Final = """
 open unlock unbar unseal entrance gate door let through enter inside admit
@@ -174,6 +174,14 @@ def fitting(definitions: Sequence[ActionDefinition], lines: Sequence[str]) -> fr
         if best > 0.0:
             return frozenset(name for name, score in found.items() if score >= best * _FITS_AS_WELL)
     return frozenset()
+
+
+def named(values: Sequence[Any], line: str) -> list[Any]:
+    """The values that share most words with ``line``; all of them where none shares any."""
+    said = set(_words(line))
+    shared = [len(said.intersection(_words(str(value)))) for value in values]
+    best = max(shared, default=0)
+    return [value for value, count in zip(values, shared, strict=True) if count == best]
 
 
 class ToolSet:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.cooldown import Cooldowns
-from npcsdk.actions.relevance import ToolSet, fitting
+from npcsdk.actions.relevance import ToolSet, fitting, named
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
 from npcsdk.dialogue.mind import Limits
@@ -73,7 +73,7 @@ class Offering:
             self._before = text
         legal = {name: offered for name, offered in legal.items() if name not in unfit}
         if self._by_words:
-            legal = {name: replace(one, schema=_plain_strings(one.schema)) for name, one in legal.items()}
+            legal = {name: replace(one, schema=_narrowed(one.schema, text)) for name, one in legal.items()}
         return shown, Offer(legal, {**offer.withheld, **unshown, **unfit})
 
     def used(self, definition: ActionDefinition) -> None:
@@ -97,12 +97,17 @@ class Offering:
         )
 
 
-def _plain_strings(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Free strings hold plain words: a model that loses its place writes the end of the call into them."""
+def _narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
+    """Choices that the line names go before those that it does not; free strings hold plain words.
+
+    A model that loses its place takes any choice, and writes the end of the call into a string.
+    """
     made = dict(schema)
     if "properties" in made:
         properties = cast("Mapping[str, Mapping[str, Any]]", made["properties"])
-        made["properties"] = {name: _plain_strings(item) for name, item in properties.items()}
+        made["properties"] = {name: _narrowed(item, line) for name, item in properties.items()}
+    elif made.get("type") == "string" and isinstance(made.get("enum"), list | tuple):
+        made["enum"] = named(cast("Sequence[Any]", made["enum"]), line)
     elif made.get("type") == "string" and not made.keys() & {"enum", "const", "pattern", "format"}:
         made["pattern"] = _PLAIN
     return made
