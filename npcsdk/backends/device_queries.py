@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from typing import Any
+import sys
+from typing import Any, cast
 
 __all__ = ["llama_cpp", "openvino_genai"]
 
@@ -49,6 +50,7 @@ def llama_cpp() -> list[dict[str, Any]]:
 
 def openvino_genai() -> list[dict[str, Any]]:
     """Intel's GPUs and NPUs, as OpenVINO finds them."""
+    sys.modules.setdefault("openvino_telemetry", cast("Any", None))  # see npcsdk.backends.openvino_genai
     core: Any = importlib.import_module("openvino").Core()
     found: list[dict[str, Any]] = []
     for name in core.available_devices:

@@ -23,10 +23,12 @@ Options of a `ModelSource`:
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import queue
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -36,8 +38,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import openvino as _openvino
-import openvino_genai as _genai
 
 from npcsdk.backends.base import (
     Backend,
@@ -64,9 +64,12 @@ from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
 __all__ = ["load"]
 
 logger = logging.getLogger(__name__)
+# To import openvino reports to Google Analytics, from a process that it forks. Nothing leaves the player's machine
+# unasked: where the reporter cannot be imported, openvino goes without.
+sys.modules.setdefault("openvino_telemetry", cast("Any", None))
 # Both are typed in part only. Everything that they return is named and typed in this module.
-openvino = cast("Any", _openvino)
-genai = cast("Any", _genai)
+openvino: Any = importlib.import_module("openvino")
+genai: Any = importlib.import_module("openvino_genai")
 
 _CACHE_BYTES = 1 << 30
 _PATIENCE = 0.002  # Seconds.

@@ -311,3 +311,15 @@ def test_a_signal_after_the_model_is_gone_is_harmless(made: Path) -> None:
         [sys.executable, "-c", code, str(made / "nemotron-ov")], capture_output=True, text=True, timeout=100
     )
     assert done.stdout == "interrupted\n", (done.returncode, done.stderr)
+
+
+def test_nothing_is_reported_to_anybody() -> None:
+    """OpenVINO tells Google Analytics when it is imported, from a forked process, where its reporter is installed."""
+    for module in ("npcsdk.backends.openvino_genai", "npcsdk.models.convert.to_openvino"):
+        code = (
+            f"import {module}, sys; print(sys.modules.get('openvino_telemetry'), 'openvino' in sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True
+        )
+        assert done.stdout == "None True\n"

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import openvino as _openvino
 from numpy.typing import NDArray
-from openvino import opset13 as _opset13
 
 from npcsdk.errors import MissingExtra, ModelError
 from npcsdk.models.convert.checkpoint import Checkpoint, Floats, Network
@@ -30,9 +29,12 @@ from npcsdk.models.convert.plan import Report, copy_side_files
 
 __all__ = ["PRECISIONS", "write"]
 
+# To import openvino reports to Google Analytics, from a process that it forks. Nothing leaves the player's machine
+# unasked: where the reporter cannot be imported, openvino goes without.
+sys.modules.setdefault("openvino_telemetry", cast("Any", None))
 # Both are typed in part only. Everything that they return is named and typed in this module.
-openvino = cast("Any", _openvino)
-op = cast("Any", _opset13)
+openvino: Any = importlib.import_module("openvino")
+op: Any = openvino.opset13
 
 PRECISIONS = ("int8", "int4", "fp16", "fp32")
 _GROUPS = (64, 128, 32)
