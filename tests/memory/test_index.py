@@ -194,9 +194,9 @@ def test_whatever_happened_to_the_index_it_is_made_whole(
     harm(tmp_path)
     with caplog.at_level(logging.WARNING, "npcsdk.memory"):
         memory = open_memory(tmp_path)
-        assert TEXTS[0] in texts(memory, "did the fox run over the bridge?")  # by words, meanwhile
+        assert {*TEXTS[:2]} & {*texts(memory, "did the fox run over the bridge?")}  # by words, meanwhile
         assert held(memory) == list(range(1, len(TEXTS) + 1))
-        assert TEXTS[0] in texts(memory, "did the fox run over the bridge?")
+        assert {*TEXTS[:2]} & {*texts(memory, "did the fox run over the bridge?")}
     assert bool(caplog.records) == warned
 
 
