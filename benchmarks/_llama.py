@@ -28,7 +28,7 @@ from npcsdk.backends.base import Backend, Finish, ModelSource, Piece, Prompt, Re
 from npcsdk.backends.plan import Entry
 from npcsdk.backends.sampler import Sampler
 
-__all__ = ["Server", "rows", "server_path"]
+__all__ = ["Ours", "Server", "at_once", "ids_of", "one_after_the_other", "row_of", "rows", "server_path"]
 
 SERVER = "NPCSDK_LLAMA_SERVER"
 CHARACTERS, OWN, REPLY, COMMON, LONG, PIECE_MS = 8, 200, 96, 600, 1500, 50.0
@@ -48,7 +48,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         yield from _alone(ours, setting)
         yield _gap(ours, setting)
         yield _memory(ours)
-        yield _one_after_the_other(ours, setting)
+        yield one_after_the_other(ours, "llama.cpp", setting)
         if binary is None:
             note = f"no llama-server to compare with: name one by --llama-server or {SERVER}"
             yield from _against(ours, None, setting, note)
@@ -172,7 +172,7 @@ class Server:
         return count
 
 
-def _at_once(side: Ours | Server, prompts: Sequence[Sequence[int]], limit: int) -> tuple[float, list[float]]:
+def at_once(side: Ours | Server, prompts: Sequence[Sequence[int]], limit: int) -> tuple[float, list[float]]:
     """Tokens a second of all characters together, and the seconds until each one's first token."""
     first = [0.0] * len(prompts)
     counts = [0] * len(prompts)
@@ -202,19 +202,19 @@ def _at_once(side: Ours | Server, prompts: Sequence[Sequence[int]], limit: int) 
     return sum(counts) / took, [at - started for at in first]
 
 
-def _ids(length: int, seed: int) -> list[int]:
+def ids_of(length: int, seed: int) -> list[int]:
     return np.random.default_rng(seed).integers(SPOKEN, 3000, length).tolist()
 
 
 def _against(ours: Ours, server: Server | None, setting: Setting, note: str) -> Iterator[Row]:
     sides: list[Ours | Server] = [ours] if server is None else [ours, server]
-    prompts = [_ids(OWN, seed) for seed in range(CHARACTERS)]
+    prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
     for side in sides:  # Only replies are measured: the prompts are computed before.
-        _at_once(side, prompts, 2)
+        at_once(side, prompts, 2)
     speeds = interleaved(
-        *((lambda side=side: _at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(6)
+        *((lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(6)
     )
-    yield _row(
+    yield row_of(
         f"{CHARACTERS} characters at once, llama.cpp 100M",
         speeds,
         unit="tok/s",
@@ -226,12 +226,12 @@ def _against(ours: Ours, server: Server | None, setting: Setting, note: str) -> 
 
     def cold(side: Ours | Server) -> float:
         seed = next(fresh)
-        common = _ids(COMMON, seed)
-        starts = [[*common, *_ids(NEW, seed + 1 + at)] for at in range(CHARACTERS)]
-        return max(_at_once(side, starts, 4)[1]) * 1000
+        common = ids_of(COMMON, seed)
+        starts = [[*common, *ids_of(NEW, seed + 1 + at)] for at in range(CHARACTERS)]
+        return max(at_once(side, starts, 4)[1]) * 1000
 
     slowest = interleaved(*((lambda side=side: cold(side)) for side in sides), rounds=setting.rounds(5))
-    yield _row(
+    yield row_of(
         f"{CHARACTERS} start cold with a common {COMMON}-token prefix: slowest first token, llama.cpp 100M",
         slowest,
         unit="ms",
@@ -241,7 +241,7 @@ def _against(ours: Ours, server: Server | None, setting: Setting, note: str) -> 
     )
 
 
-def _row(what: str, results: list[list[float]], *, bar: float, note: str, **more: Any) -> Row:
+def row_of(what: str, results: list[list[float]], *, bar: float, note: str, **more: Any) -> Row:
     if len(results) == 1:
         return Row(what=what, measured=median(results[0]), note=note, **more)
     note = f"{note}; paired ratio {paired_ratio(*results):.3f}"
@@ -255,7 +255,7 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
     """One character, against the bare runtime: the same context, driven by a loop without an engine."""
     backend: Any = ours.backend
     runtime = backend._engine._runtime
-    bare, prompt = runtime.sequences - 1, _ids(OWN, 50)
+    bare, prompt = runtime.sequences - 1, ids_of(OWN, 50)
     sampling = Sampling(temperature=0.7, top_p=0.95, top_k=40, seed=1)
 
     def fill(ids: Sequence[int], start: int = 0) -> Any:
@@ -281,7 +281,7 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
         return (REPLY - 1) / took
 
     speeds = interleaved(engine, loop, rounds=setting.rounds(12))
-    yield _row(
+    yield row_of(
         "decode, llama.cpp 100M",
         speeds,
         unit="tok/s",
@@ -289,12 +289,12 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
         better="higher",
         note="floor: a bare loop over the same context with the same sampler",
     )
-    base = _ids(CACHED, 51)
+    base = ids_of(CACHED, 51)
     ours.speak(base, 1, "warm")
     fresh = itertools.count(60)
 
     def warm() -> float:
-        ids = [*base, *_ids(NEW, next(fresh))]
+        ids = [*base, *ids_of(NEW, next(fresh))]
         first: list[float] = []
         started = time.perf_counter()
         ours.speak(ids, 2, "warm", lambda: first.append(time.perf_counter()))
@@ -302,14 +302,14 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
 
     def fed() -> float:
         fill(base)
-        ids = _ids(NEW, next(fresh))
+        ids = ids_of(NEW, next(fresh))
         started = time.perf_counter()
         Sampler(sampling).pick(fill(ids, CACHED))
         took = time.perf_counter() - started
         runtime.cut(bare, 0)
         return took * 1000
 
-    yield _row(
+    yield row_of(
         "first token of a warm turn, llama.cpp 100M",
         interleaved(warm, fed, rounds=setting.rounds(12)),
         unit="ms",
@@ -335,11 +335,11 @@ def _gap(ours: Ours, setting: Setting) -> Row:
                 begun.set()
 
         limit = 240
-        stream = threading.Thread(target=ours.speak, args=(_ids(OWN, 70), limit, "stream", heard))
+        stream = threading.Thread(target=ours.speak, args=(ids_of(OWN, 70), limit, "stream", heard))
         stream.start()
         begun.wait()
         before = len(times)
-        ours.speak(_ids(LONG, 8000 + round_), 1, "joins")
+        ours.speak(ids_of(LONG, 8000 + round_), 1, "joins")
         joined.set()
         after = len(times)
         stream.join()
@@ -360,13 +360,13 @@ def _gap(ours: Ours, setting: Setting) -> Row:
 
 
 def _memory(ours: Ours) -> Row:
-    common, tail = _ids(1000, 80), 100
+    common, tail = ids_of(1000, 80), 100
     before = ours.backend.memory_bytes()
     ours.speak(common, 1, "one")
     one = ours.backend.memory_bytes() - before
     ours.backend.release("one")
     for at in range(CHARACTERS):
-        ours.speak([*common, *_ids(tail, 81 + at)], 1, at)
+        ours.speak([*common, *ids_of(tail, 81 + at)], 1, at)
     held = ours.backend.memory_bytes() - before
     for at in range(CHARACTERS):
         ours.backend.release(str(at))
@@ -380,18 +380,19 @@ def _memory(ours: Ours) -> Row:
     )
 
 
-def _one_after_the_other(ours: Ours, setting: Setting) -> Row:
-    prompts = [_ids(OWN, seed) for seed in range(CHARACTERS)]
-    _at_once(ours, prompts, 2)
+def one_after_the_other(ours: Ours, runtime: str, setting: Setting) -> Row:
+    """All characters at once against each after the other, the prompts computed before."""
+    prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
+    at_once(ours, prompts, 2)
 
     def one_by_one() -> float:
         started = time.perf_counter()
         count = sum(ours.speak(prompt, REPLY, at) for at, prompt in enumerate(prompts))
         return count / (time.perf_counter() - started)
 
-    results = interleaved(lambda: _at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(4))
+    results = interleaved(lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(4))
     return Row(
-        what=f"{CHARACTERS} at once, llama.cpp 100M",
+        what=f"{CHARACTERS} at once, {runtime} 100M",
         measured=median(results[0]),
         floor=median(results[1]),
         unit="tok/s",
@@ -406,19 +407,19 @@ def _large(setting: Setting) -> Iterator[Row]:
     ours = Ours(_load(gguf(B4, setting.cache, vocabulary=256_000), B4, 4096))
     length, reply = 128, 16
     try:
-        ours.speak(_ids(8, 0), 2, "first")  # The weights come into memory.
+        ours.speak(ids_of(8, 0), 2, "first")  # The weights come into memory.
         fresh = itertools.count(100)
 
         def prefill() -> float:
             started = time.perf_counter()
-            ours.speak(_ids(length, next(fresh)), 1, "prefill")
+            ours.speak(ids_of(length, next(fresh)), 1, "prefill")
             return length / (time.perf_counter() - started)
 
-        prompts = [_ids(24, seed) for seed in range(CHARACTERS)]
+        prompts = [ids_of(24, seed) for seed in range(CHARACTERS)]
 
         def decode(count: int) -> float:
-            _at_once(ours, prompts[:count], 1)
-            return _at_once(ours, prompts[:count], reply)[0]
+            at_once(ours, prompts[:count], 1)
+            return at_once(ours, prompts[:count], reply)[0]
 
         for what, work in (
             ("prefill", prefill),

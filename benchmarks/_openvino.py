@@ -24,12 +24,13 @@ from benchmarks._llama import (
     SERVER,
     Ours,
     Server,
+    at_once,
+    ids_of,
+    one_after_the_other,
+    row_of,
     server_path,
 )
-from benchmarks._llama import _at_once as at_once
-from benchmarks._llama import _ids as ids_of
-from benchmarks._llama import _row as row_of
-from benchmarks.harness import Row, Setting, Skipped, interleaved, median
+from benchmarks.harness import Row, Setting, Skipped, interleaved
 from benchmarks.shapes import M100
 from npcsdk.backends import registry
 from npcsdk.backends.base import Piece, Prompt, Request, Sampling, Segment
@@ -53,7 +54,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         bare = Bare(ours)
         yield _decode(ours, bare, setting)
         yield _first_token(ours, bare, setting)
-        yield _one_after_the_other(ours, setting)
+        yield one_after_the_other(ours, "OpenVINO", setting)
         if binary is None or importlib.util.find_spec("gguf") is None:
             note = f"no llama-server to compare with: name one by --llama-server or {SERVER}"
             yield from _against(ours, None, setting, note)
@@ -160,27 +161,6 @@ def _first_token(ours: Ours, bare: Bare, setting: Setting) -> Row:
         bar=1.15,
         better="lower",
         note=f"{CACHED} tokens and more cached, {NEW} new; floor: the bare pipeline, which computes the new ones only",
-    )
-
-
-def _one_after_the_other(ours: Ours, setting: Setting) -> Row:
-    prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
-    at_once(ours, prompts, 2)
-
-    def one_by_one() -> float:
-        started = time.perf_counter()
-        count = sum(ours.speak(prompt, REPLY, at) for at, prompt in enumerate(prompts))
-        return count / (time.perf_counter() - started)
-
-    results = interleaved(lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(4))
-    return Row(
-        what=f"{CHARACTERS} at once, OpenVINO 100M",
-        measured=median(results[0]),
-        floor=median(results[1]),
-        unit="tok/s",
-        better="higher",
-        note="floor: one after the other; a step of 8 tokens reads the weights once, and computes 8 times as much, "
-        "which is what bounds a CPU",
     )
 
 

@@ -66,14 +66,16 @@ class Offering:
         unfit: dict[str, str] = {}
         if self._by_words:
             fit = fitting([offered.definition for offered in legal.values()], (text, self._before))
+            self._before = text
             reason = "another action fits the words better" if fit else "no words of the line fit it"
             unfit = {
                 name: f"{reason}, and this model is too small to choose" for name in legal if name not in fit
             }
-            self._before = text
-        legal = {name: offered for name, offered in legal.items() if name not in unfit}
-        if self._by_words:
-            legal = {name: replace(one, schema=_narrowed(one.schema, text)) for name, one in legal.items()}
+            legal = {
+                name: replace(offered, schema=_narrowed(offered.schema, text))
+                for name, offered in legal.items()
+                if name in fit
+            }
         return shown, Offer(legal, {**offer.withheld, **unshown, **unfit})
 
     def used(self, definition: ActionDefinition) -> None:
