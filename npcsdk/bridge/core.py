@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
@@ -128,6 +129,9 @@ class Core:
         self._lock = threading.RLock()  # the peer and what follows
         self._cancels: deque[str] = deque()  # turns to cancel before anything else is asked for
         self._mailboxes: dict[str, Mailbox] = {}
+        self._not_given: dict[
+            str, set[str]
+        ] = {}  # by turn: ids of the actions in whose place something else was told
         self._histories: dict[str, str] = {}
         self._answers: dict[str, Future[Mapping[str, Any]]] = {}
         self._changed = threading.Condition(self._lock)
@@ -421,12 +425,8 @@ class Core:
             with self._lock:
                 ended = isinstance(notice.event, End | Failed)
                 box = self._mailboxes.pop(notice.turn, None) if ended else self._mailboxes.get(notice.turn)
-            if box is None:
-                return
-            event = notice.event
-            if isinstance(event, Action) and self._on_action is not None:
-                event = self._on_action(notice.turn, event) or event
-            box.put(event)
+            if box is not None:
+                box.put(self._told(notice.turn, notice.event))
         elif isinstance(notice, Done | Problem) and notice.request is not None:
             with self._lock:
                 answer = self._answers.pop(notice.request, None)
@@ -445,6 +445,19 @@ class Core:
             self._fail(error_of(notice))
         elif isinstance(notice, Loading) and self._on_loading is not None:
             self._on_loading(notice.stage, notice.progress)
+
+    def _told(self, turn: str, event: Event) -> Event:
+        """What the game is told: an action goes through its hooks first, and counts as given if they let it."""
+        if isinstance(event, Action) and self._on_action is not None:
+            instead = self._on_action(turn, event)
+            if instead is not None:
+                self._not_given.setdefault(turn, set()).add(event.id)
+            return instead or event
+        if isinstance(event, End | Failed):
+            not_given = self._not_given.pop(turn, None)
+            if not_given and isinstance(event, End):
+                return replace(event, actions=tuple(one for one in event.actions if one not in not_given))
+        return event
 
     def _fail(self, error: NpcError) -> None:
         self._failure = error

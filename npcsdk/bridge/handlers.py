@@ -148,12 +148,15 @@ class Handlers:
         if self._veto is None:
             return None
         try:
-            reason = self._veto(action)
+            reason = cast(Any, self._veto(action))
         except Exception as error:
             _log.exception("The veto hook failed on action %r", action.name)
             reason = f"{type(error).__name__}: {error}"
         if reason is None:
             return None
+        if not isinstance(reason, str):  # True could mean either: a mistake in the game, not to be guessed at
+            _log.error("The veto hook answered %r for action %r, not a reason or None", reason, action.name)
+            reason = "not allowed"
         if self.send is not None:
             self.send(turn, action.id, "failed", reason)
         return Refused(id=action.id, name=action.name, code="vetoed", message=reason, offset=action.offset)

@@ -63,7 +63,7 @@ class FakeConversation:
         elif command == "do":
             for number, name in enumerate(rest.split()):
                 yield Action(id=f"a{number}", name=name, arguments={})
-            yield End(reason="stop")
+            yield End(reason="stop", actions=tuple(f"a{number}" for number in range(len(rest.split()))))
         elif command == "for-ever":
             offset = 0
             yield Text(text="on ", offset=0)

@@ -178,6 +178,22 @@ def test_the_veto_hook_decides_last(open_world: Open) -> None:
     assert "burn" not in ran
 
 
+def test_a_veto_that_gives_no_reason_forbids_and_what_is_forbidden_was_not_given(
+    open_world: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = {"wave": None, "burn": False, "fly": True}
+    world = open_world(veto=lambda action: answers[action.name])  # type: ignore[arg-type,return-value]
+    events = list(world["mira"].say("do wave burn fly"))
+    refused = [event for event in events if isinstance(event, Refused)]
+    assert [(event.name, event.message) for event in refused] == [
+        ("burn", "not allowed"),
+        ("fly", "not allowed"),
+    ]
+    assert "not a reason or None" in caplog.text
+    assert isinstance(events[-1], End)
+    assert events[-1].actions == ("a0",)
+
+
 def test_something_that_is_no_action_is_an_error(way: str) -> None:
     with pytest.raises(ActionError):
         World(inline=True, opener=OPENER, actions=["open_gate"])  # type: ignore[list-item]
