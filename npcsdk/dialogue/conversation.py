@@ -21,24 +21,31 @@ from npcsdk.dialogue.notebook import Notebook
 from npcsdk.dialogue.npc import Npc
 from npcsdk.dialogue.offering import Offering
 from npcsdk.dialogue.preparing import Preparation
-from npcsdk.dialogue.remembering import HEARD, refers_back
-from npcsdk.dialogue.running import REASONS, Running, checked_state, defect, failed, tools_of
+from npcsdk.dialogue.running import (
+    REASONS,
+    Running,
+    checked_line,
+    checked_state,
+    defect,
+    failed,
+    not_now,
+    tools_of,
+)
 from npcsdk.dialogue.turn import Result, TurnMachine
 from npcsdk.dialogue.upkeep import Upkeep
-from npcsdk.errors import NpcError, TurnError
+from npcsdk.errors import NpcError
 from npcsdk.events import Event, Failed, Tokens
 from npcsdk.memory.recall import Passage
 from npcsdk.prompt.budget import Shares
 from npcsdk.prompt.build import REACT_LINE, event_line, state_line
 from npcsdk.prompt.compose import Composed, Composer, Stable
-from npcsdk.prompt.untrusted import is_only_control, scrubbed
+from npcsdk.prompt.untrusted import scrubbed
 
 __all__ = ["Conversation", "Limits", "Mind"]
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 5.0
-"""Seconds that `Conversation.close` waits for a cancelled turn: a runtime stops within a piece of its work."""
+_PATIENCE = 5.0  # seconds that a cancelled turn is waited for: a runtime stops within a piece of its work
 
 
 class Conversation:
@@ -74,18 +81,17 @@ class Conversation:
         self._notebook = Notebook(mind.memory, npc.id, player)
         self._history = History(mind.memory, self._notebook, mind.time, id=id, npc=npc, player=player)
         self._cut_short: frozenset[str] = frozenset()
-        self._state: dict[str, Any] = {}
+        self._state = self._state_at_first()
         self._upkeep = Upkeep(self._history, mind.summaries, self._condition, lambda: mind.memory.timeline)
         self._read()
         self._numbers = itertools.count(self._history.last_number + 1)
 
     def _read(self) -> None:
         """Take up what memory has: at the beginning, and after a save was loaded."""
-        mind, npc = self._mind, self.npc
-        self._state = {**npc.world.state, **npc.persona.state, **mind.memory.values(npc.id, self.player)}
+        mind = self._mind
         self._cut_short = self._notebook.cut_short()
         window = mind.backend.capabilities.context_length
-        sampling = npc.sampling(mind.sampling, None)
+        sampling = self.npc.sampling(mind.sampling, None)
         self._composer = Composer(
             self._template,
             mind.backend.count,
@@ -96,10 +102,19 @@ class Conversation:
         self._stale = False
         self._upkeep.drop()
 
+    def _state_at_first(self) -> dict[str, Any]:
+        npc = self.npc
+        return {**npc.world.state, **npc.persona.state, **self._mind.memory.values(npc.id, self.player)}
+
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is closed, and its last turn is over."""
+        return self._closed and not self._busy
 
     # What a game calls.
 
@@ -126,10 +141,7 @@ class Conversation:
             TurnError: at once, before anything is generated: ``line_empty``, ``line_too_long``, ``turn_in_progress``,
                 ``conversation_closed``. Whatever goes wrong later ends the turn with `Failed`.
         """
-        line = scrubbed(line)
-        if is_only_control(line):
-            what = "holds only control tokens" if line.strip() else "is empty"
-            raise TurnError(f"The player's line {what}.", hint="Send some words.", code="line_empty")
+        line = checked_line(line, "The player's line", hint="Send some words.")
         self._composer.check_line(line)
         return self._begin(line, "", turn, state, seed, priority)
 
@@ -143,13 +155,9 @@ class Conversation:
         priority: int = 0,
     ) -> Iterator[Event]:
         """Something happened in the game; the character remarks on it of its own accord. Otherwise as `say`."""
-        happening = scrubbed(happening)
-        if is_only_control(happening):
-            raise TurnError(
-                "The event is empty.",
-                hint="Tell in a sentence what the character notices.",
-                code="line_empty",
-            )
+        happening = checked_line(
+            happening, "The event", hint="Tell in a sentence what the character notices."
+        )
         self._composer.check_line(happening)
         return self._begin(REACT_LINE, happening, turn, state, seed, priority)
 
@@ -189,10 +197,7 @@ class Conversation:
 
         Blocks while it computes; a turn that begins meanwhile ends it within a piece of the runtime's work.
 
-        Args:
-            line: the beginnings of what the player is typing, where they are known.
-            cancel: set from any thread to end it.
-        """
+        ``line``: the beginnings of what the player types. ``cancel``: set from any thread to end it."""
         with self._condition:
             if self._closed or self._busy or self._preparation is not None:
                 return Tokens()
@@ -232,19 +237,38 @@ class Conversation:
             self._cut_short |= {turn}
             return True
 
-    def rewind(self) -> None:
-        """A save was loaded: cancel what runs, and be as memory has it now."""
+    def rewind(self) -> bool:
+        """A save was loaded: cancel what runs, and be as memory has it now; otherwise as `reread`."""
         self.cancel()
-        self.reread()
-
-    def reread(self) -> None:
-        """Memory has changed under the conversation: be as it has it now, or when the turn that runs is over."""
         with self._condition:
-            if self._busy:
-                self._stale = True
-            elif not self._closed:
+            self._state = self._state_at_first()
+        return self.reread()
+
+    def reread(self) -> bool:
+        """Memory has changed: be as it has it now, or when the turn that runs (then True) is over."""
+        with self._condition:
+            self._upkeep.drop()
+            self._stale = running = self._busy
+            if not running and not self._closed:
                 self._read()
         self._mind.backend.release(self.id)
+        return running
+
+    def disown(self) -> None:
+        """Nothing of the turn that runs, and of what is being summed up, will be written any more."""
+        with self._condition:
+            self._upkeep.drop()
+            if self._current is not None:
+                self._history.disown(self._current)
+        self.cancel()
+
+    def over(self, timeout: float) -> None:
+        """Wait until no turn runs; cancel the one that does not come to an end in so many seconds."""
+        with self._condition:
+            if self._condition.wait_for(lambda: not self._busy, timeout):
+                return
+        self.cancel()
+        self._finish()
 
     def close(self) -> None:
         """Cancel what is running and let go of the runtime's cache. Idempotent; what was said stays in memory.
@@ -254,10 +278,13 @@ class Conversation:
         with self._condition:
             self._closed = True
         self.cancel()
+        self._finish()
+        self._mind.backend.release(self.id)
+
+    def _finish(self) -> None:
         events = self._events_now()
         if events is not None:
             events.finish(_PATIENCE)
-        self._mind.backend.release(self.id)
 
     # One turn.
 
@@ -271,18 +298,8 @@ class Conversation:
         priority: int,
     ) -> Iterator[Event]:
         with self._condition:
-            if self._closed:
-                raise TurnError(
-                    f"The conversation {self.id!r} is closed.",
-                    hint="Open a new one.",
-                    code="conversation_closed",
-                )
-            if self._busy:
-                raise TurnError(
-                    f"{self.npc.name} is still answering in the conversation {self.id!r}.",
-                    hint="Wait for the end event or cancel the turn first.",
-                    code="turn_in_progress",
-                )
+            if self._closed or self._busy:
+                raise not_now(self.id, self.npc.name, closed=self._closed)
             now = {**self._state, **checked_state(state)}
             while self._preparation is not None:  # what it has computed is kept
                 self._preparation.cancel.set()
@@ -317,6 +334,7 @@ class Conversation:
         self._busy = False
         self._current = self._machine = None
         self._mind.summaries.turn_over()
+        self._condition.notify_all()
         if self._stale and not self._closed:
             self._read()
         if not self._closed:
@@ -337,7 +355,7 @@ class Conversation:
                 last = turn.end(self._offering.explanation(turn.machine.written if turn.machine else ()))
         finally:  # also when the listener left: what was said is kept
             try:
-                problem = self._keep(turn)
+                problem = self._history.keep(turn, self._composer, self._mind.tool_format)
             finally:
                 with self._condition:
                     self._over()
@@ -450,27 +468,21 @@ class Conversation:
     # Prompt, history, memory.
 
     def _recall(self, turn: Running) -> list[Passage]:
-        query = turn.happening or turn.line
         with turn.clock.recall():
-            found = self._recall_for(query, turn.state)
-            last = self._history.last_line
-            if not found and last and refers_back(query):
-                found = self._recall_for(f"{last} {query}", turn.state)
+            found = self._recall_for(turn.happening or turn.line, turn.state)
         if not turn.happening:
             self._history.last_line = turn.line
         return found
 
     def _recall_for(self, query: str, state: Mapping[str, Any]) -> list[Passage]:
-        in_prompt = self._history.ids[self._composer.start :]  # what the prompt holds needs no recalling
-        return self._mind.memory.recall(
+        limits = self._mind.limits
+        return self._history.recall(
             query,
-            npc=self.npc.id,
-            interlocutor=self.player,
-            tags=self.npc.persona.knows,
-            limit=self._mind.limits.passages,
-            sentences=self._mind.limits.sentences,
+            self._composer,
+            limit=limits.passages,
+            sentences=limits.sentences,
             now=self._mind.time.now(state),
-            without_turns={*in_prompt, *(f"{turn}{HEARD}" for turn in in_prompt), *self._cut_short},
+            without=self._cut_short,
         )
 
     def _compose(
@@ -486,14 +498,3 @@ class Conversation:
         shown = [(item.source, item.text) for item in passages]
         history = self._history
         return self._composer.compose(stable, history.past, shown, now, line, earlier=history.earlier)
-
-    def _keep(self, turn: Running) -> NpcError | None:
-        """Put a turn that is over into history and memory; the error if memory could not take it."""
-        try:
-            self._history.keep(turn, self._composer, self._mind.tool_format)
-        except NpcError as error:
-            return error
-        except Exception as error:  # a defect of ours or of a store's: the game must go on
-            logger.exception("turn %s cannot be remembered", turn.id)
-            return defect("The turn was not remembered", error)
-        return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +14,18 @@ from npcsdk.actions.stream import CallPart, Speech
 from npcsdk.dialogue.gametime import GameTime
 from npcsdk.dialogue.notebook import Notebook
 from npcsdk.dialogue.npc import Npc
-from npcsdk.dialogue.remembering import HEARD, Said, as_records, told_of
-from npcsdk.dialogue.running import Running
+from npcsdk.dialogue.remembering import HEARD, Said, as_records, refers_back, told_of
+from npcsdk.dialogue.running import Running, defect
 from npcsdk.dialogue.summaries import Work, summed_up
-from npcsdk.errors import WorldError
+from npcsdk.errors import NpcError, WorldError
 from npcsdk.events import Recalled
 from npcsdk.memory.recall import Memory, Passage, Summary, Told
 from npcsdk.prompt.compose import Composed, Composer, Past
 from npcsdk.prompt.templates import ChatMessage
 
 __all__ = ["History", "heard_messages"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class History:
         self._npc = npc
         self._player = player
         self._turns: list[_Turn] = []
+        self._writing = threading.Lock()
         self.summary: Summary | None = None
         """What stands for the turns that are not here."""
         self.last_line = ""
@@ -86,6 +91,39 @@ class History:
             found.insert(0, Recalled(source="memory/summary", text=self.earlier, score=1.0, reason=reason))
         return tuple(found)
 
+    def recall(
+        self,
+        query: str,
+        composer: Composer,
+        *,
+        limit: int,
+        sentences: int,
+        now: float | None,
+        without: Collection[str],
+    ) -> list[Passage]:
+        """What comes to mind at a line, beside what the prompt holds anyway and the turns ``without``.
+
+        ``now`` is game time; ``limit`` passages, and of each ``sentences`` (0: all).
+        """
+        in_prompt = self.ids[composer.start :]
+
+        def found(line: str) -> list[Passage]:
+            return self._memory.recall(
+                line,
+                npc=self._npc.id,
+                interlocutor=self._player,
+                tags=self._npc.persona.knows,
+                limit=limit,
+                sentences=sentences,
+                now=now,
+                without_turns={*in_prompt, *(f"{turn}{HEARD}" for turn in in_prompt), *without},
+            )
+
+        passages = found(query)
+        if not passages and self.last_line and refers_back(query):
+            return found(f"{self.last_line} {query}")
+        return passages
+
     def restore(self, composer: Composer, room: int) -> None:
         """Take up what memory has of the conversation: as many tokens as a prompt may hold.
 
@@ -113,12 +151,18 @@ class History:
         if self.summary is not None and composer.context_tokens(self.earlier) > composer.summary_tokens:
             self.summary = summed_up(self._work(composer, self.summary, (), self.summary.upto, 0))
 
-    def keep(self, turn: Running, composer: Composer, tool_format: ToolFormat) -> None:
-        """A turn is over: put it into history and memory.
+    def keep(self, turn: Running, composer: Composer, tool_format: ToolFormat) -> NpcError | None:
+        """Put a turn that is over into history and memory; the error if memory could not take it."""
+        try:
+            self._keep(turn, composer, tool_format)
+        except NpcError as error:
+            return error
+        except Exception as error:  # a defect of ours or of a store's: the game must go on
+            logger.exception("turn %s cannot be remembered", turn.id)
+            return defect("The turn was not remembered", error)
+        return None
 
-        Raises:
-            NpcError: memory could not take it.
-        """
+    def _keep(self, turn: Running, composer: Composer, tool_format: ToolFormat) -> None:
         machine, composed = turn.machine, turn.composed
         answered: tuple[ChatMessage, ...] = ()
         if machine is not None and composed is not None:
@@ -132,15 +176,23 @@ class History:
         said = turn.said(self._npc.id, self._player)
         sent = (composed.user, *answered) if composed is not None and answered else ()
         record = said.record(sent)
-        self._turns.append(_Turn(turn.id, record, Past(sent, composer.tokens(sent)) if sent else None))
-        self._memory.append_turn(
-            self._id,
-            self._npc.id,
-            self._player,
-            record,
-            experiences=said.experiences(self._npc.name, self._id, self._time.at(turn.state)),
-            timeline=turn.timeline,
-        )
+        with self._writing:
+            if turn.disowned:
+                return
+            self._turns.append(_Turn(turn.id, record, Past(sent, composer.tokens(sent)) if sent else None))
+            self._memory.append_turn(
+                self._id,
+                self._npc.id,
+                self._player,
+                record,
+                experiences=said.experiences(self._npc.name, self._id, self._time.at(turn.state)),
+                timeline=turn.timeline,
+            )
+
+    def disown(self, turn: Running) -> None:
+        """Keep nothing of a turn that runs. When this returns, none of it will be written any more."""
+        with self._writing:
+            turn.disowned = True
 
     # What stands for the oldest turns.
 

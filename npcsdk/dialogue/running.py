@@ -26,8 +26,18 @@ from npcsdk.events import (
 )
 from npcsdk.prompt.build import tool_schemas
 from npcsdk.prompt.compose import Composed
+from npcsdk.prompt.untrusted import is_only_control, scrubbed
 
-__all__ = ["REASONS", "Running", "checked_state", "defect", "failed", "tools_of"]
+__all__ = [
+    "REASONS",
+    "Running",
+    "checked_line",
+    "checked_state",
+    "defect",
+    "failed",
+    "not_now",
+    "tools_of",
+]
 
 
 @dataclass(slots=True)
@@ -52,6 +62,7 @@ class Running:
     heard: int | None = None  # code points of what was said, where the game has told
     given: list[str] = field(default_factory=list[str])  # ids of the actions that left
     retracted: list[str] = field(default_factory=list[str])
+    disowned: bool = False  # its player is forgotten: nothing of it is kept
 
     def deliver(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events for the game: once the turn is cancelled, no action any more."""
@@ -125,6 +136,30 @@ def checked_state(state: Mapping[str, Any] | None) -> Mapping[str, Any]:
         "The state is not a mapping of names to values.",
         hint='Send something like {"trust": 40, "nearby": ["well"]}.',
         code="bad_state",
+    )
+
+
+def checked_line(line: str, what: str, *, hint: str) -> str:
+    """What was said or has happened, without control tokens; TurnError ``line_empty`` where nothing is left."""
+    clean = scrubbed(line)
+    if is_only_control(clean):
+        wrong = "holds only control tokens" if clean.strip() else "is empty"
+        raise TurnError(f"{what} {wrong}.", hint=hint, code="line_empty")
+    return clean
+
+
+def not_now(conversation: str, name: str, *, closed: bool) -> TurnError:
+    """Why no turn can begin in a conversation with the character called ``name``."""
+    if closed:
+        return TurnError(
+            f"The conversation {conversation!r} is closed.",
+            hint="Open a new one.",
+            code="conversation_closed",
+        )
+    return TurnError(
+        f"{name} is still answering in the conversation {conversation!r}.",
+        hint="Wait for the end event or cancel the turn first.",
+        code="turn_in_progress",
     )
 
 

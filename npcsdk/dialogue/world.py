@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from npcsdk.dialogue.notebook import PRIVATE
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.dialogue.summaries import How, Summaries
 from npcsdk.errors import ModelError, WorldError
-from npcsdk.memory.recall import Experience, Knowledge, Memory, Weights, place_of
+from npcsdk.memory.recall import Experience, Forgotten, Knowledge, Memory, Weights, place_of
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
@@ -32,6 +33,7 @@ from npcsdk.prompt.untrusted import scrubbed
 __all__ = ["World", "open_memory", "open_world"]
 
 _Kind = TypeVar("_Kind")
+_OTHERS = 10.0  # seconds that `World.forget` gives the turns of others before it cancels them
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +134,7 @@ class World:
             WorldError: ``npc_unknown``, ``conversation_taken``.
         """
         character = self._npc(npc)
+        self._conversations()  # lets go of those that are closed
         with self._lock:
             key = conversation or uuid4().hex
             if key.startswith(PRIVATE):
@@ -172,34 +175,47 @@ class World:
             MemoryStoreError: ``slot_unknown``.
         """
         self._memory.load(slot)
-        with self._lock:
-            conversations = list(self._open.values())
-        for conversation in conversations:
+        for conversation in self._conversations():
             conversation.rewind()
 
     def slots(self) -> list[str]:
         """The names of the saved moments, sorted."""
         return self._memory.slots()
 
-    def forget(self, player: str) -> int:
+    def forget(self, player: str) -> Forgotten:
         """Erase every trace of a player, for good: from memory, saved moments and open conversations.
 
-        Conversations with them are closed first; others go on without what they held of them. Returns how many
-        records that were.
+        Conversations with them begin anew: a turn that runs there is cancelled, and nothing of it is kept. The turns
+        of others that run are waited for, since they may speak of the player. Nobody else is disturbed.
 
         Raises:
             MemoryStoreError: it cannot be done; see `npcsdk.memory.recall.Memory.forget`.
         """
-        with self._lock:
-            conversations = list(self._open.values())
-        for conversation in conversations:
-            if conversation.player == player:
-                conversation.close()
+        theirs = [each for each in self._conversations() if each.player == player]
+        for conversation in theirs:
+            conversation.disown()
         try:
-            return self._memory.forget(player)
+            found = self._memory.forget(player)
         finally:
-            for conversation in conversations:
+            running = [
+                each
+                for each in self._conversations()
+                if (each.rewind() if each.player == player else each.reread())
+            ]
+        deadline = monotonic() + _OTHERS
+        for conversation in running:
+            conversation.over(max(deadline - monotonic(), 0.0))
+        if running:  # what they were made of is gone by now, and so is what they wrote
+            late = self._memory.forget(player)
+            found = replace(found, records=found.records + late.records)
+            for conversation in running:
                 conversation.reread()
+        return replace(found, conversations=len(theirs))
+
+    def _conversations(self) -> list[Conversation]:
+        with self._lock:
+            self._open = {key: each for key, each in self._open.items() if not each.gone}
+            return list(self._open.values())
 
     def remember(
         self, npc: str, text: str, *, player: str = "", importance: float = 0.5, at: float | None = None
@@ -234,9 +250,7 @@ class World:
         """
         self._npc(npc)
         self._memory.set_values(npc, player, values, at=self._mind.time.at())
-        with self._lock:
-            conversations = list(self._open.values())
-        for conversation in conversations:
+        for conversation in self._conversations():
             if (conversation.npc.id, conversation.player) == (npc, player):
                 conversation.update(values)
 

@@ -9,10 +9,22 @@ from dataclasses import dataclass
 
 from npcsdk.memory.records import Record
 
-__all__ = ["Kept", "least_useful", "mentions", "tells_of"]
+__all__ = ["Forgotten", "Kept", "least_useful", "mentions", "tells_of"]
 
 _HALF_LIFE = 30 * 86_400.0  # game seconds; memory for good fades more slowly than what comes to mind first
 _RECENCY, _USE = 0.5, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a person has left behind, and nobody has any more."""
+
+    records: int
+    """Of the journal: turns, what was experienced, facts, values, summaries."""
+    slots: int
+    """Saved moments that were named after the person."""
+    conversations: int = 0
+    """Open conversations with the person, which know nothing of it any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from npcsdk.memory.experience import (
 from npcsdk.memory.files import read_file, write_file
 from npcsdk.memory.focus import nearest_sentences
 from npcsdk.memory.follower import Follower
-from npcsdk.memory.forgetting import least_useful, mentions, tells_of
+from npcsdk.memory.forgetting import Forgotten, least_useful, mentions, tells_of
 from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
@@ -52,6 +52,7 @@ __all__ = [
     "WORLD",
     "Experience",
     "Fact",
+    "Forgotten",
     "Group",
     "Hearsay",
     "Knowledge",
@@ -400,11 +401,12 @@ class Memory:
         """Waits until nobody has more than the ``cap`` of `open`, but for what is pinned; False if not in time."""
         return self._caps is None or self._caps.settled(timeout)
 
-    def forget(self, person: str, *, timeout: float = 30.0) -> int:
+    def forget(self, person: str, *, timeout: float = 30.0) -> Forgotten:
         """Erases every trace of a player: what was shared with them or names them, anywhere, and their slots.
 
-        Returns how many records that were. When it does, nothing of them is in the folder's files any more;
-        files of `export_slot` are the game's to delete. End conversations with them first.
+        When it returns, nothing of them is in the folder's files any more; files of `export_slot` are the game's to
+        delete. Who goes by an id and a name is forgotten by both, one after the other. What a turn that still runs
+        writes later is a new record: `npcsdk.dialogue.world.World.forget` sees to those.
 
         Raises MemoryStoreError ``forget_unfinished`` when the index could not be begun again in time.
         """
@@ -414,10 +416,9 @@ class Memory:
         for talk in {record.conversation for record in found} - {""}:
             erased |= {record.seq: record for record in self._journal.summaries(talk)}
         found = list(erased.values())
-        named = mentions(person)
-        for slot in self._journal.slots():
-            if named(slot):
-                self._journal.delete_slot(slot)
+        slots = list(filter(mentions(person), self._journal.slots()))
+        for slot in slots:
+            self._journal.delete_slot(slot)
         self._journal.remove([record.seq for record in found])
         self._journal.scrub()
         self._recaller.put_away()
@@ -429,7 +430,7 @@ class Memory:
                 hint="Close the world and delete the folder `index`; it is made again.",
                 code="forget_unfinished",
             )
-        return len(found)
+        return Forgotten(records=len(found), slots=len(slots))
 
     # -- care
 

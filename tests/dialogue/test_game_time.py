@@ -11,6 +11,7 @@ from npcsdk.dialogue.gametime import GameTime
 from npcsdk.dialogue.world import open_memory
 from npcsdk.errors import MemoryStoreError, WorldInvalid
 from npcsdk.events import End
+from npcsdk.memory.recall import Summary
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import MemoryEntry
 from tests.dialogue.conftest import DEFINITION
@@ -145,21 +146,63 @@ def test_a_forgotten_player_is_a_stranger_and_the_others_talk_on(open_world: Any
     with_anselm = world.open("mara", player="anselm", conversation="a")
     list(with_anselm.say("I hid the ruby below the oak."))
     with_berta = world.open("mara", player="berta", conversation="b")
-    list(with_berta.say("Have you seen anselm today?"))
+    list(with_berta.say("Have you seen anselm today?", state={"night": "moonless"}))
     list(with_berta.say("I like herons."))
     world.set_values("mara", {"trust": 70}, player="anselm")
-    assert world.forget("anselm") > 0
-    assert with_anselm.closed
-    assert not with_berta.closed
+    world.save("anselm 1")
+    found = world.forget("anselm")
+    assert (found.records, found.slots, found.conversations) == (6, 1, 1)
     assert world.values("mara", player="anselm") == {}
     list(with_berta.say("Well?"))
     prompt = backend.requests[-1].prompt.text
     assert "herons" in prompt
+    assert "moonless" in prompt
     assert "anselm" not in prompt
-    list(world.open("mara", player="anselm", conversation="a").say("Where is the ruby?"))
+    list(with_anselm.say("Where is the ruby?"))
     prompt = backend.requests[-1].prompt.text
     assert "oak" not in prompt
     assert "spare key" not in prompt
+    assert "trust: 70" not in prompt
     world.close()
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"below the oak" not in path.read_bytes()
+
+
+def test_a_turn_that_runs_while_its_player_is_forgotten_is_cut_off_and_not_kept(open_world: Any) -> None:
+    world, _ = open_world(lambda request: "Aye. " * 50)
+    talk = world.open("mara", player="anselm", conversation="a")
+    turn = talk.say("I hid the ruby below the oak.")
+    next(turn)
+    assert world.forget("anselm").records == 0
+    assert list(turn)[-1].reason == "cancelled"
+    assert world._memory.records() == []
+
+
+def test_what_a_turn_that_runs_says_of_a_forgotten_player_is_forgotten_too(
+    open_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npcsdk.dialogue.world._OTHERS", 0.0)  # nobody listens on: it is cancelled at once
+    world, backend = open_world(lambda request: "Anselm hid it. " * 50)
+    talk = world.open("mara", player="berta", conversation="b")
+    list(talk.say("I like herons."))
+    turn = talk.say("Who hid the ruby?")
+    next(turn)
+    found = world.forget("anselm")
+    assert found.records == 4  # the first answer and its turn, and those of the one that ran
+    assert "nselm" not in " ".join(f"{record.text} {record.data}" for record in world._memory.records())
+    list(talk.say("Well?"))
+    assert "Anselm hid" not in backend.requests[-1].prompt.text
+
+
+def test_a_summary_that_is_being_made_while_its_player_is_forgotten_is_not_written(open_world: Any) -> None:
+    world, _ = open_world(lambda request: "Aye.")
+    talk = world.open("mara", player="anselm", conversation="a")
+    list(talk.say("I hid the ruby below the oak."))
+    made: list[Any] = []
+    talk._upkeep._summaries.submit = lambda work, keep, give_up: made.append(keep)  # type: ignore[method-assign]
+    talk._history.due = lambda composer: object()  # type: ignore[method-assign]
+    list(talk.say("And a sapphire."))
+    world.forget("anselm")
+    (keep,) = made
+    keep(Summary(prose="Anselm hid a ruby.", upto="x", turns=1))
+    assert world._memory.records() == []

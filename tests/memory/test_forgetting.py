@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npcsdk.errors import MemoryStoreError
-from npcsdk.memory.forgetting import Kept, least_useful
+from npcsdk.memory.forgetting import Forgotten, Kept, least_useful
 from npcsdk.memory.recall import Fact, Memory
 from tests.memory.helpers import event, texts
 
@@ -110,7 +110,7 @@ def test_a_person_is_forgotten_without_a_trace(tmp_path: Path, open_memory: Open
     memory.save("Quetzalcoatla 1")
     memory.save("ann 1")
     assert memory.indexed(60)
-    assert memory.forget("Quetzalcoatla") == 85
+    assert memory.forget("Quetzalcoatla") == Forgotten(records=85, slots=1)
     assert memory.indexed(60)
     assert memory.slots() == ["ann 1"]
     assert memory.values("mira", "Quetzalcoatla") == {}
@@ -135,8 +135,8 @@ def test_a_person_is_forgotten_without_a_trace(tmp_path: Path, open_memory: Open
 def test_forgetting_somebody_unknown_does_nothing(open_memory: Open) -> None:
     memory = open_memory(None)
     memory.remember(event("The heron."), event("The heron of nobody in particular.", interlocutor=""))
-    assert memory.forget("noone") == 0
-    assert memory.forget("") == 0
+    assert memory.forget("noone") == Forgotten(records=0, slots=0)
+    assert memory.forget("") == Forgotten(records=0, slots=0)
     assert len(texts(memory, "heron")) == 2
 
 
