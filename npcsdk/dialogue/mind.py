@@ -29,7 +29,7 @@ class Limits:
     passages: int = 4
     """Recalled passages offered to the prompt."""
     sentences: int = 0
-    """Of these passages, the sentences nearest to the line, so many; 0 offers passages whole."""
+    """Of these passages, so many sentences at most, those that may answer the line; 0 offers passages whole."""
     actions: int = 8
     """Actions that stand in the prompt; of more, those that seem relevant."""
     choose: Literal["model", "words"] = "model"

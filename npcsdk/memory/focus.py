@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,9 +14,11 @@ __all__ = ["nearest_sentences", "sentences"]
 
 _END = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*(?:\s+|(?<=[。！？]))")
 _SHORT_FORM = re.compile(r"(?:^|\s)(?:Mr|Mrs|Ms|Dr|St|Sr|Jr|Prof|Capt|Lt|No|[A-Z])\.$")
-_WORDS = (
-    0.2  # worth of a word that a text shares with the line, for each nat of its rarity, against one of cosine
-)
+_FLOOR = 0.55
+"""The worth of a sentence that has nothing to do with a line. Of questions about hand-written lore 87% of those that a
+passage answers reach it, and 15% of those that none answers."""
+_BESIDE = 0.5
+"""What a further sentence is worth, as a share of the best one's; less than this would only mislead."""
 
 
 def sentences(text: str) -> list[str]:
@@ -36,31 +37,24 @@ def sentences(text: str) -> list[str]:
 def nearest_sentences(
     line: str, passages: Sequence[Passage], count: int, embed: Callable[[Sequence[str]], Vectors]
 ) -> list[Passage]:
-    """Of ``passages`` the ``count`` sentences that answer ``line`` best, the best first, each as a passage of its own.
+    """Of ``passages`` the sentences that may answer ``line``, the best first, each as a passage of its own.
 
-    A sentence counts for what it says itself and for what its passage says: "she died of bad peaches" belongs to the
-    elephant before it. ``embed`` gives vectors of length one.
+    At most ``count``, and none where nothing has to do with the line: a model that is told nothing says that it does
+    not know. A sentence counts for what it says itself and for what its passage says: "she died of bad peaches" belongs
+    to the elephant before it. ``embed`` gives vectors of length one.
     """
-    parts = [(passage, piece) for passage in passages for piece in sentences(passage.text)]
-    if len(parts) <= count:
-        return [replace(passage, text=piece) for passage, piece in parts]
+    parts = [(place, piece) for place, passage in enumerate(passages) for piece in sentences(passage.text)]
+    texts = [*(passage.text for passage in passages), *(piece for _, piece in parts)]
+    if not parts:
+        return []
+    vectors = embed([line, *texts])
     asked = set(terms(line))
-    told = [set(terms(piece)) for _, piece in parts]
-    rarity = {term: math.log(1 + len(told) / max(sum(term in one for one in told), 1)) for term in asked}
-    texts = [line, *(piece for _, piece in parts), *(passage.text for passage in passages)]
-    vectors = embed(texts)
-    near = vectors[1:] @ vectors[0]
-    whole = {
-        passage.id: float(near[len(parts) + number]) + _shared(asked & set(terms(passage.text)), rarity)
-        for number, passage in enumerate(passages)
-    }
     worth = [
-        float(near[number]) + _shared(asked & told[number], rarity) + whole[passage.id]
-        for number, (passage, _) in enumerate(parts)
+        float(cosine) + len(asked & set(terms(text))) / max(len(asked), 1)
+        for text, cosine in zip(texts, vectors[1:] @ vectors[0], strict=True)
     ]
-    best = sorted(range(len(parts)), key=worth.__getitem__, reverse=True)[:count]
-    return [replace(parts[number][0], text=parts[number][1]) for number in best]
-
-
-def _shared(terms_shared: set[str], rarity: dict[str, float]) -> float:
-    return _WORDS * sum(rarity[term] for term in terms_shared)
+    total = [own + worth[place] for own, (place, _) in zip(worth[len(passages) :], parts, strict=True)]
+    least = max(_FLOOR, _BESIDE * max(total))
+    best = sorted(range(len(parts)), key=total.__getitem__, reverse=True)[:count]
+    chosen = [parts[number] for number in best if total[number] >= least]
+    return [replace(passages[place], text=piece) for place, piece in chosen]
