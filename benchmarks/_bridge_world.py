@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -26,7 +26,9 @@ class Npc:
 
 
 class Conversation:
-    """Lines: ``N`` tokens; ``step N SECONDS BEGIN`` tokens that are due when everybody's are; ``prefill SECONDS``."""
+    """Lines: ``N`` tokens; ``step N SECONDS BEGIN`` tokens that are due when everybody's are, ``rounds`` the same
+    without a thread for each turn; ``prefill SECONDS``.
+    """
 
     id = "history"
 
@@ -34,8 +36,13 @@ class Conversation:
         self.id = f"h{number}"
         self._world = world
 
-    def say(self, line: str, **_: Any) -> Iterator[Event]:
+    def say(self, line: str, **_: Any) -> Iterator[Event] | Seat:
         command, *given = line.split() or [""]
+        if command == "rounds" and len(given) == 3:
+            return self._world.rounds.seat(int(given[0]), float(given[1]), float(given[2]))
+        return self._say(command, given, line)
+
+    def _say(self, command: str, given: list[str], line: str) -> Iterator[Event]:
         if command == "prefill" and given:
             computed = compute(float(given[0]))
             yield Text(text=f"{computed:.3f}", offset=0)
@@ -69,8 +76,64 @@ class Conversation:
         """Nothing to give back."""
 
 
+class Rounds:
+    """As a batching runtime makes tokens: everybody's in one round, put before each turn, which is told of it."""
+
+    def __init__(self) -> None:
+        self._seats: list[Seat] = []
+        self._paced = False
+        self._lock = threading.Lock()
+
+    def seat(self, count: int, pace: float, begin: float) -> Seat:
+        """Tokens that say when they were due, all of them from ``begin`` on."""
+        seat = Seat(count)
+        with self._lock:
+            self._seats.append(seat)
+            if not self._paced:
+                self._paced = True
+                threading.Thread(target=self._run, args=(pace, begin), daemon=True).start()
+        return seat
+
+    def _run(self, pace: float, begin: float) -> None:
+        due = begin
+        while True:
+            time.sleep(max(due - time.perf_counter(), 0.0))
+            with self._lock:
+                self._seats = seats = [seat for seat in self._seats if seat.left]
+            for seat in seats:
+                seat.put(due)
+            due += pace
+
+
+class Seat:
+    """One turn of `Rounds`: `npcsdk.bridge.sessions.EventsAtHand`."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+        self._due: deque[float] = deque()
+        self._ready: Callable[[], None] = lambda: None
+        self._over = False
+
+    def listen(self, ready: Callable[[], None]) -> None:
+        self._ready = ready
+        ready()
+
+    def put(self, due: float) -> None:
+        self._due.append(due)
+        self.left -= 1
+        self._ready()
+
+    def take(self) -> Event | None:
+        if self._due:
+            return Text(text=f"{self._due.popleft():.9f}", offset=0)
+        if self.left or self._over:
+            return None
+        self._over = True
+        return End(reason="stop")
+
+
 class Steps:
-    """As a batching runtime makes tokens: everybody's in one step, then handed out one after the other.
+    """The same for turns that each wait in a thread: everybody's token in one step, handed out one after the other.
 
     A turn that has handed on its token lets the next have its own. Woken all at once, 500 threads would measure how
     they get in each other's way, and nothing of the bridge.
@@ -139,6 +202,7 @@ class World:
     def __init__(self, memory: Path | None = None) -> None:
         self.npcs: Mapping[str, Npc] = {"npc": Npc()}
         self.steps = Steps()
+        self.rounds = Rounds()
         self._opened = 0
         self._log = memory / "log" if memory else None
 

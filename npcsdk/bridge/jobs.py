@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from npcsdk.bridge.pool import Pool
 from npcsdk.bridge.sessions import ServiceConversation
 
-__all__ = ["Jobs"]
+__all__ = ["UNDER_WAY", "Jobs"]
 
 _log = logging.getLogger(__name__)
+
+
+UNDER_WAY: Final = "under way"
+"""What a job returns that goes on without its thread; `Jobs.done` is to be called when it is over."""
 
 
 class Jobs:
@@ -27,7 +32,7 @@ class Jobs:
         """Jobs that no thread has taken yet."""
         return self._pool.waiting
 
-    def enqueue(self, conversation: ServiceConversation, job: Callable[[], None]) -> None:
+    def enqueue(self, conversation: ServiceConversation, job: Callable[[], str | None]) -> None:
         """Run a job after the conversation's earlier ones."""
         with self._lock:
             conversation.jobs.append(job)
@@ -72,9 +77,14 @@ class Jobs:
                 return
             job = conversation.jobs.popleft()
         try:
-            job()
+            if job() is UNDER_WAY:
+                return
         except Exception:
             _log.exception("A conversation's work failed")
+        self.done(conversation)
+
+    def done(self, conversation: ServiceConversation) -> None:
+        """A conversation's job is over: its next may begin."""
         with self._lock:
             if not conversation.jobs:
                 conversation.busy = False

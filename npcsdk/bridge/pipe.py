@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Generator
 
 from npcsdk.bridge.watch import READ, WRITE, Watch
 from npcsdk.errors import BridgeError
@@ -78,6 +79,7 @@ class Pipe:
         self._frames = Frames()
         self._lock = threading.Lock()
         self._unsent: deque[bytes] = deque()
+        self._gathering = 0  # the thread whose frames leave together
         self.send(b"", token.encode())
 
     def send(self, route: bytes, payload: bytes) -> None:
@@ -86,6 +88,20 @@ class Pipe:
         What other threads want to send while one is sending, that one sends along with its next.
         """
         self._unsent.append(pack(route, payload))
+        if self._gathering != threading.get_ident() or len(self._unsent) > _TOGETHER:
+            self._flush()
+
+    @contextlib.contextmanager
+    def together(self) -> Generator[None, None, None]:
+        """What the thread sends within the block may leave in one go; one thread at a time."""
+        self._gathering = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._gathering = 0
+            self._flush()
+
+    def _flush(self) -> None:
         while self._unsent:
             if not self._lock.acquire(blocking=len(self._unsent) > _TOGETHER):
                 return

@@ -1,6 +1,7 @@
 """Commands in, events out: runs the conversations of all clients on one world. Knows no sockets.
 
-Commands arrive in one thread (`Service.receive`); each turn runs in a thread of a bounded pool; bytes leave
+Commands arrive in one thread (`Service.receive`); each turn runs in a thread of a bounded pool, unless its events need
+nobody who waits for them (`npcsdk.bridge.rounds`); bytes leave
 through one callback, from any thread. Errors become messages here, so no client's mistake reaches another.
 """
 
@@ -10,12 +11,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from npcsdk.bridge.budget import Budget
 from npcsdk.bridge.jobs import Jobs
 from npcsdk.bridge.outbox import Outbox
 from npcsdk.bridge.requests import Requests
+from npcsdk.bridge.rounds import Rounds
 from npcsdk.bridge.sessions import ServiceConversation, ServiceLimits, Session, WorldLike
 from npcsdk.bridge.stats import Stats
 from npcsdk.bridge.turns import Turns
@@ -56,6 +59,7 @@ class Service:
         emit: takes a route and the bytes of an event for the client behind it; called from any thread.
         drained: called once after `drain`, when the last turn has ended.
         over: told of each turn that has ended, whichever way.
+        together: what is emitted within it, by one thread, may leave in one go.
     """
 
     def __init__(
@@ -65,12 +69,16 @@ class Service:
         limits: ServiceLimits | None = None,
         drained: Callable[[], None] = lambda: None,
         over: Callable[[Say | React], None] = lambda command: None,
+        together: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._limits = limits = limits or ServiceLimits()
         self.stats = Stats()
         self._outbox = Outbox(emit)
         self._jobs = Jobs(limits.threads)
-        self._turns = Turns(self._outbox, self._jobs, limits, self.stats, over=over, drained=drained)
+        self._rounds = Rounds(together)
+        self._turns = Turns(
+            self._outbox, self._jobs, limits, self.stats, self._rounds, over=over, drained=drained
+        )
         self._requests = Requests(self._outbox, self._jobs, limits, lambda: self._world)
         self._world: WorldLike | None = None
         self._stage = Loading(stage="starting")
@@ -128,6 +136,7 @@ class Service:
         for session in sessions:
             self._drop(session)
         self._jobs.close()
+        self._rounds.close()
         if world is not None:
             world.close()
 

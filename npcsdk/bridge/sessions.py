@@ -6,14 +6,15 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from npcsdk.bridge.budget import Budget
-from npcsdk.events import Event, Tokens
+from npcsdk.events import End, Event, Failed, Tokens
 from npcsdk.wire.messages import React, Say
 
 __all__ = [
     "ConversationLike",
+    "EventsAtHand",
     "NpcLike",
     "ServiceConversation",
     "ServiceLimits",
@@ -34,6 +35,22 @@ class NpcLike(Protocol):
     def voice(self) -> str | None: ...
 
 
+@runtime_checkable
+class EventsAtHand(Protocol):
+    """A turn's events from a world that says when it has one: no thread waits for them. See `npcsdk.bridge.rounds`.
+
+    ``say`` and ``react`` may return these in place of an iterator.
+    """
+
+    def listen(self, ready: Callable[[], None]) -> None:
+        """From now on call ``ready``, from any thread, whenever there is something to take, also what is there now."""
+        ...
+
+    def take(self) -> Event | None:
+        """The next event, or None while there is none; the last is an `End` or a `Failed`. Never waits."""
+        ...
+
+
 class ConversationLike(Protocol):
     """What the service needs of a conversation; `npcsdk.dialogue.conversation.Conversation` is one."""
 
@@ -47,7 +64,7 @@ class ConversationLike(Protocol):
         state: Mapping[str, Any] | None,
         seed: int | None,
         priority: int,
-    ) -> Iterator[Event]: ...
+    ) -> Iterator[Event] | EventsAtHand: ...
     def react(
         self,
         happening: str,
@@ -56,7 +73,7 @@ class ConversationLike(Protocol):
         state: Mapping[str, Any] | None,
         seed: int | None,
         priority: int,
-    ) -> Iterator[Event]: ...
+    ) -> Iterator[Event] | EventsAtHand: ...
     def update(self, state: Mapping[str, Any]) -> None: ...
     def prepare(self, line: str = "") -> Tokens: ...
     def heard(self, turn: str, offset: int) -> bool: ...
@@ -94,7 +111,7 @@ class ServiceLimits:
     """What one client may hold, and for how long what it left behind is kept."""
 
     threads: int = 16
-    """Turns that run at the same time; more wait."""
+    """Turns that run at the same time, each in a thread of its own; more wait."""
     conversations: int = 64
     """Open conversations of one client."""
     queue: int = 100_000
@@ -113,6 +130,9 @@ class ServiceLimits:
 class ServiceTurn:
     command: Say | React
     cancelled: bool = False
+    said: list[str] = field(default_factory=list[str])
+    last: End | Failed | None = None
+    over: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +150,7 @@ class ServiceConversation:
     replay: deque[bytes] = field(default_factory=deque[bytes])  # the last turn's events, up to number `seq`
     replay_turn: str = ""
     over: deque[str] = field(default_factory=lambda: deque[str](maxlen=64))
-    jobs: deque[Callable[[], None]] = field(default_factory=deque[Callable[[], None]])
+    jobs: deque[Callable[[], Any]] = field(default_factory=deque[Callable[[], Any]])
     busy: bool = False
 
 

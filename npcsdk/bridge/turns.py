@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from npcsdk.bridge.jobs import Jobs
+from npcsdk.bridge.jobs import UNDER_WAY, Jobs
 from npcsdk.bridge.outbox import Outbox
-from npcsdk.bridge.sessions import ServiceConversation, ServiceLimits, ServiceTurn
+from npcsdk.bridge.rounds import Rounds
+from npcsdk.bridge.sessions import EventsAtHand, ServiceConversation, ServiceLimits, ServiceTurn
 from npcsdk.bridge.stats import Stats
 from npcsdk.errors import NpcError
 from npcsdk.events import End, Event, Failed, Text
@@ -37,6 +38,7 @@ class Turns:
         jobs: Jobs,
         limits: ServiceLimits,
         stats: Stats,
+        rounds: Rounds,
         *,
         over: Callable[[Say | React], None],
         drained: Callable[[], None],
@@ -45,6 +47,7 @@ class Turns:
         self._jobs = jobs
         self._limits = limits
         self._stats = stats
+        self._rounds = rounds
         self._over = over
         self._drained = drained
         self._draining = False
@@ -113,45 +116,75 @@ class Turns:
             return "busy", text, "Say it again a little later.", wait
         return None
 
-    def _run(self, conversation: ServiceConversation, turn: ServiceTurn, begun: float) -> None:
-        last: End | Failed | None = None
-        said: list[str] = []
+    def _run(self, conversation: ServiceConversation, turn: ServiceTurn, begun: float) -> str | None:
+        """Run a turn to its end; or leave it to `Rounds`, when its events need nobody who waits for them."""
         command = turn.command
         handle = conversation.handle
         self._stats.began(time.monotonic() - begun)
         self._overhear(conversation, command.turn, command)
         try:
             if handle is None:
-                last = Failed(code="no_conversation", message="This conversation could not be opened.")
+                turn.last = Failed(code="no_conversation", message="This conversation could not be opened.")
             elif turn.cancelled:
-                last = End(reason="cancelled")
+                turn.last = End(reason="cancelled")
             else:
                 ask = handle.say if isinstance(command, Say) else handle.react
-                line = command.line if isinstance(command, Say) else command.happening
-                for event in ask(
-                    line,
+                events = ask(
+                    command.line if isinstance(command, Say) else command.happening,
                     turn=command.turn,
                     state=command.state,
                     seed=command.seed,
                     priority=command.priority or 0,
-                ):
-                    if isinstance(event, End | Failed):
-                        last = event  # sent when the generator is done: by then the turn is in the journal
-                    else:
-                        if isinstance(event, Text):
-                            said.append(event.text)
-                        self._tell(conversation, command.turn, event)
-                    if turn.cancelled:
-                        handle.cancel()  # again: the first may have come before the turn had begun
+                )
+                if isinstance(events, EventsAtHand):
+                    at_hand = events
+                    events.listen(self._rounds.follow(lambda: self._advance(conversation, turn, at_hand)))
+                    return UNDER_WAY
+                for event in events:
+                    self._take(conversation, turn, event)
         except Exception as error:
-            fault = fault_of(error)
-            if not isinstance(error, NpcError):
-                _log.exception("A turn failed")
-            last = Failed(
-                code=fault["code"], message=fault["message"], hint=fault["hint"], text="".join(said)
-            )
+            turn.last = self._failed(turn, error)
+        self._finish(conversation, turn)
+        return None
+
+    def _advance(self, conversation: ServiceConversation, turn: ServiceTurn, events: EventsAtHand) -> None:
+        """Tell what a turn has at hand."""
+        if turn.over:
+            return
+        try:
+            while turn.last is None and (event := events.take()) is not None:
+                self._take(conversation, turn, event)
+        except Exception as error:
+            turn.last = self._failed(turn, error)
+        if turn.last is not None:
+            self._finish(conversation, turn)
+            self._jobs.done(conversation)
+
+    def _take(self, conversation: ServiceConversation, turn: ServiceTurn, event: Event) -> None:
+        if isinstance(event, End | Failed):
+            turn.last = event  # told when the world is done with it: by then the turn is in the journal
+        else:
+            if isinstance(event, Text):
+                turn.said.append(event.text)
+            self._tell(conversation, turn.command.turn, event)
+        if turn.cancelled and conversation.handle is not None:
+            conversation.handle.cancel()  # again: the first may have come before the turn had begun
+
+    @staticmethod
+    def _failed(turn: ServiceTurn, error: Exception) -> Failed:
+        fault = fault_of(error)
+        if not isinstance(error, NpcError):
+            _log.error("A turn failed", exc_info=error)
+        return Failed(
+            code=fault["code"], message=fault["message"], hint=fault["hint"], text="".join(turn.said)
+        )
+
+    def _finish(self, conversation: ServiceConversation, turn: ServiceTurn) -> None:
+        command, last = turn.command, turn.last
+        turn.over = True
         if last is None:
-            last = Failed(code="internal_error", message="The turn ended without an end.", text="".join(said))
+            text = "".join(turn.said)
+            last = Failed(code="internal_error", message="The turn ended without an end.", text=text)
         with conversation.session.lock:
             self._tell(conversation, command.turn, last)
             conversation.turn = None

@@ -7,6 +7,7 @@ on standard output, and ends when its standard input does: its parent is gone th
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -69,6 +70,7 @@ class _Tee(Service):
             limits=limits,
             drained=lambda: pipe.send(b"", DRAINED),
             over=lambda command: pipe.send(b"", OVER + digest(command)),
+            together=pipe.together,
         )
         self._pipe = pipe
 
@@ -77,6 +79,7 @@ class _Tee(Service):
         self._pipe.send(b"", encode(Loading(stage=stage, progress=progress)))
 
     def attach(self, world: WorldLike) -> None:
+        gc.freeze()  # what is there now stays: no need to look through it for garbage in the middle of a sentence
         super().attach(world)
         self._pipe.send(b"", encode(self.ready()))
         self.tell_alive()

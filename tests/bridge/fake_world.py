@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -22,6 +23,33 @@ class FakeNpc:
     voice: str | None = None
 
 
+class AtHand:
+    """A turn whose events a test puts there: `npcsdk.bridge.sessions.EventsAtHand`."""
+
+    def __init__(self, first: str) -> None:
+        self.events: deque[Event | Exception] = deque()
+        self.ready: SimpleQueue[Any] = SimpleQueue()
+        if first:
+            self.events.append(Text(text=first))
+
+    def listen(self, ready) -> None:
+        self.ready.put(ready)
+        ready()
+
+    def put(self, *events: Event | Exception) -> None:
+        self.events.extend(events)
+        ready = self.ready.get(timeout=5.0)
+        self.ready.put(ready)
+        for _ in events:
+            ready()
+
+    def take(self) -> Event | None:
+        event = self.events.popleft() if self.events else None
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+
 class FakeConversation:
     def __init__(self, world: FakeWorld, npc: str, player: str, history: str) -> None:
         self.world, self.npc, self.player, self.id = world, npc, player, history
@@ -29,8 +57,15 @@ class FakeConversation:
         self.running = False
         self.waiting: dict[str, tuple[threading.Event, list[Any]]] = {}
         self.closed = False
+        self.at_hand: AtHand | None = None
 
-    def say(self, line, *, turn=None, state=None, seed=None, priority=0) -> Iterator[Event]:
+    def say(self, line, *, turn=None, state=None, seed=None, priority=0) -> Iterator[Event] | AtHand:
+        if line.startswith("at hand"):
+            self.at_hand = AtHand(line.removeprefix("at hand"))
+            return self.at_hand
+        return self._say(line, state, seed, priority)
+
+    def _say(self, line, state, seed, priority) -> Iterator[Event]:
         if not line.strip():
             raise TurnError("The line is empty.", hint="Say something.", code="empty_line")
         if self.running:

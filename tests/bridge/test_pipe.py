@@ -187,3 +187,19 @@ def test_while_nobody_waits_actions_are_called_all_the_same() -> None:
         turn = world["mira"].say("do wave")
         assert called.wait(10)
         turn.text()
+
+
+def test_what_one_thread_sends_together_leaves_in_order_and_keeps_nobody_else(port: Port) -> None:
+    pipe = Pipe(port.number, port.expect())
+    until(port, 0)
+    with pipe.together():
+        pipe.send(b"a", b"1")
+        assert port.take() == []
+        other = threading.Thread(target=pipe.send, args=(b"b", b"2"))
+        other.start()
+        other.join(5)
+        assert until(port, 2) == [(b"a", b"1"), (b"b", b"2")]  # whoever else sends takes it along
+        for number in range(3000):  # more than may wait
+            pipe.send(b"c", str(number).encode())
+    assert until(port, 3000) == [(b"c", str(number).encode()) for number in range(3000)]
+    pipe._socket.close()
