@@ -14,6 +14,11 @@ from render import Conversation
 
 WHO = words("WHO")
 WHAT = words("WHAT")
+ABOUT_ASKED = words("ABOUT_ASKED")
+GOAL_ASKED = words("GOAL_ASKED")
+RELATION_ASKED = words("RELATION_ASKED")
+REFUSE_ASKED = words("REFUSE_ASKED")
+WHERE_ASKED = words("WHERE_ASKED")
 GREET = words("GREET")
 BYE = words("BYE")
 THANKS = words("THANKS")
@@ -258,7 +263,7 @@ def identity_turn(t: Talk) -> None:
         q, a = r.choice(me.about)
     else:
         q, a = (
-            "tell me about yourself",
+            r.choice(ABOUT_ASKED),
             f"I am {me.name}, {me.role}." + (" " + r.choice(me.about)[1] if me.about else ""),
         )
     t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
@@ -281,56 +286,20 @@ def persona_turn(t: Talk) -> None:
         return identity_turn(t)
     match r.choice(options):
         case "goal":
-            q = r.choice(
-                [
-                    "what do you want",
-                    "what are you trying to do",
-                    "what is your goal",
-                    "what do you need",
-                    "do you have plans",
-                    "what drives you",
-                    "can i help you with something",
-                ]
-            )
+            q = r.choice(GOAL_ASKED)
             a = "I want to " + worlds._yours(r.choice(me.goals))
         case "relation":
             who, what = r.choice(me.relations)
-            q = r.choice(
-                [
-                    "who is {x}",
-                    "do you know {x}",
-                    "what do you think of {x}",
-                    "what about {x}",
-                    "tell me about {x}",
-                    "{x}?",
-                    "who is {x} to you",
-                ]
-            ).format(x=who)
+            q = r.choice(RELATION_ASKED).format(x=who)
             a = f"{who}? {F.upper(worlds._yours(what))}"
         case "refuse":
             what = r.choice(me.refusals).removeprefix("to ")
-            q = r.choice(
-                [
-                    "i want you {x}",
-                    "would you agree {x}",
-                    "please agree {x}",
-                    "you have {x}",
-                    "i'll pay you {x}",
-                ]
-            ).format(x="to " + what)
+            q = r.choice(REFUSE_ASKED).format(x="to " + what)
             a = r.choice([me.voice("no", r), me.voice("no", r), f"I refuse to {what}."])
             t.say(F.typed(r, q), noise(t), a)
             return
         case _:
-            q = r.choice(
-                [
-                    "where are we",
-                    "what is this place",
-                    "where am i",
-                    "what town is this",
-                    "tell me about this place",
-                ]
-            )
+            q = r.choice(WHERE_ASKED)
             a = me.setting
     t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
 
