@@ -9,6 +9,11 @@ from typing import Literal, TypeAlias
 
 from npcsdk.wire.messages import (
     Command,
+    DeleteSlot,
+    ExportSlot,
+    Forget,
+    ImportSlot,
+    Learn,
     Load,
     Metrics,
     Remember,
@@ -16,6 +21,7 @@ from npcsdk.wire.messages import (
     SetValues,
     Slots,
     Subscribe,
+    Values,
 )
 
 __all__ = ["ROLES", "Access", "Role", "may", "session_name"]
@@ -26,8 +32,11 @@ ROLES: tuple[Role, ...] = ("play", "direct", "administer")
 """From the least to the most; each may do what those before it may."""
 
 _NEEDS: dict[type[Command], Role] = {
-    **dict.fromkeys((Save, Load, Slots, SetValues, Remember, Subscribe), "direct"),
-    Metrics: "administer",
+    **dict.fromkeys((Save, Load, Slots, DeleteSlot, SetValues, Values), "direct"),
+    **dict.fromkeys((Remember, Learn, Subscribe), "direct"),
+    **dict.fromkeys(
+        (ExportSlot, ImportSlot, Forget, Metrics), "administer"
+    ),  # files of the server's; for good
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from npcsdk.bridge.jobs import Jobs
@@ -12,8 +13,13 @@ from npcsdk.bridge.sessions import ServiceConversation, ServiceLimits, Session, 
 from npcsdk.errors import NpcError, TurnError
 from npcsdk.wire.codec import encode
 from npcsdk.wire.messages import (
+    DeleteSlot,
     Done,
+    ExportSlot,
+    Forget,
     Heard,
+    ImportSlot,
+    Learn,
     Load,
     Prepare,
     Remember,
@@ -24,6 +30,7 @@ from npcsdk.wire.messages import (
     State,
     Subscribe,
     Typing,
+    Values,
 )
 
 __all__ = ["Requests"]
@@ -37,15 +44,22 @@ class Requests:
 
     Args:
         world: the world, once it is there.
+        sessions: all that there are.
     """
 
     def __init__(
-        self, outbox: Outbox, jobs: Jobs, limits: ServiceLimits, world: Callable[[], WorldLike | None]
+        self,
+        outbox: Outbox,
+        jobs: Jobs,
+        limits: ServiceLimits,
+        world: Callable[[], WorldLike | None],
+        sessions: Callable[[], Sequence[Session]],
     ) -> None:
         self._outbox = outbox
         self._jobs = jobs
         self._limits = limits
         self._world = world
+        self._sessions = sessions
 
     def receive(self, session: Session, command: Request) -> None:
         """Carry out a request, now or when its turn comes."""
@@ -119,8 +133,29 @@ class Requests:
             world.load(command.slot)
         elif isinstance(command, Slots):
             return {"slots": world.slots()}
+        elif isinstance(command, DeleteSlot):
+            world.delete_slot(command.slot)
+        elif isinstance(command, ExportSlot):
+            return {"records": world.export_slot(command.slot, Path(command.file))}
+        elif isinstance(command, ImportSlot):
+            return {"slot": world.import_slot(Path(command.file), command.slot)}
+        elif isinstance(command, Forget):
+            return self._forget(world, command.player)
         elif isinstance(command, SetValues):
             world.set_values(command.npc, command.values, player=command.player)
+        elif isinstance(command, Values):
+            return {"values": dict(world.values(command.npc, player=command.player))}
+        elif isinstance(command, Learn):
+            world.learn(
+                command.npc,
+                command.subject,
+                command.attribute,
+                command.value,
+                text=command.text,
+                player=command.player,
+                importance=command.importance,
+                at=command.at,
+            )
         elif isinstance(command, Remember):
             world.remember(
                 command.npc,
@@ -149,6 +184,16 @@ class Requests:
                 return {"computed": tokens.computed, "cached": tokens.cached}
             return {"computed": 0, "cached": 0}
         return None
+
+    def _forget(self, world: WorldLike, player: str) -> Mapping[str, int]:
+        found = world.forget(player)
+        for session in self._sessions():
+            with session.lock:
+                for conversation in list(session.conversations.values()):
+                    if conversation.player == player:
+                        conversation.replay.clear()  # what the player was told last
+                        conversation.typed = None
+        return {"records": found.records, "slots": found.slots, "conversations": found.conversations}
 
     def _fail(self, session: Session, command: Request, error: Exception) -> None:
         self._answer(session, command, encode(self._outbox.problem_of(command, error)))

@@ -79,7 +79,13 @@ class Service:
         self._turns = Turns(
             self._outbox, self._jobs, limits, self.stats, self._rounds, over=over, drained=drained
         )
-        self._requests = Requests(self._outbox, self._jobs, limits, lambda: self._world)
+        self._requests = Requests(
+            self._outbox,
+            self._jobs,
+            limits,
+            world=lambda: self._world,
+            sessions=lambda: list(self._sessions.values()),
+        )
         self._world: WorldLike | None = None
         self._stage = Loading(stage="starting")
         self._failure: Goodbye | None = None

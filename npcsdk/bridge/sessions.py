@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from npcsdk.bridge.budget import Budget
@@ -15,6 +16,7 @@ from npcsdk.wire.messages import React, Say
 __all__ = [
     "ConversationLike",
     "EventsAtHand",
+    "ForgottenLike",
     "NpcLike",
     "ServiceConversation",
     "ServiceLimits",
@@ -82,6 +84,17 @@ class ConversationLike(Protocol):
     def close(self) -> None: ...
 
 
+class ForgottenLike(Protocol):
+    """How much a person had left behind."""
+
+    @property
+    def records(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def conversations(self) -> int: ...
+
+
 class WorldLike(Protocol):
     """What the service needs of a world; `npcsdk.dialogue.world.World` is one."""
 
@@ -101,8 +114,25 @@ class WorldLike(Protocol):
     def save(self, slot: str) -> None: ...
     def load(self, slot: str) -> None: ...
     def slots(self) -> list[str]: ...
+    def delete_slot(self, slot: str) -> None: ...
+    def export_slot(self, slot: str, file: Path) -> int: ...
+    def import_slot(self, file: Path, slot: str | None) -> str: ...
+    def forget(self, player: str) -> ForgottenLike: ...
     def set_values(self, npc: str, values: Mapping[str, Any], *, player: str) -> None: ...
+    def values(self, npc: str, *, player: str) -> Mapping[str, float]: ...
     def remember(self, npc: str, text: str, *, player: str, importance: float, at: float | None) -> None: ...
+    def learn(
+        self,
+        npc: str,
+        subject: str,
+        attribute: str,
+        value: str,
+        *,
+        text: str,
+        player: str,
+        importance: float,
+        at: float | None,
+    ) -> None: ...
     def close(self) -> None: ...
 
 

@@ -23,7 +23,17 @@ from npcsdk.dialogue.notebook import PRIVATE
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.dialogue.summaries import How, Summaries
 from npcsdk.errors import ModelError, WorldError
-from npcsdk.memory.recall import Experience, Forgotten, Knowledge, Memory, Weights, place_of
+from npcsdk.memory.recall import WORLD as EVERYBODY
+from npcsdk.memory.recall import (
+    Experience,
+    Fact,
+    Forgotten,
+    Knowledge,
+    Memory,
+    Weights,
+    group_owner,
+    place_of,
+)
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
@@ -182,6 +192,30 @@ class World:
         """The names of the saved moments, sorted."""
         return self._memory.slots()
 
+    def delete_slot(self, slot: str) -> None:
+        """Forget a saved moment, and by and by what nothing else remembers.
+
+        Raises:
+            MemoryStoreError: ``slot_unknown``.
+        """
+        self._memory.delete_slot(slot)
+
+    def export_slot(self, slot: str, file: Path) -> int:
+        """Write a saved moment into a file, to ship inside the game's save; how many records it has.
+
+        Raises:
+            MemoryStoreError: ``slot_unknown``, ``save_unwritable``.
+        """
+        return self._memory.export_slot(slot, file)
+
+    def import_slot(self, file: Path, slot: str | None = None) -> str:
+        """Take in such a file, also from another machine: the name to `load`, ``slot`` or the one that it had.
+
+        Raises:
+            MemoryStoreError: ``save_unreadable``, ``save_foreign``, ``save_newer``, ``save_damaged``.
+        """
+        return self._memory.import_slot(file, slot)
+
     def forget(self, player: str) -> Forgotten:
         """Erase every trace of a player, for good: from memory, saved moments and open conversations.
 
@@ -222,17 +256,51 @@ class World:
     ) -> None:
         """A note of the game's: ``npc`` knows from now on that this happened, with ``player`` or by itself ("").
 
+        ``npc`` may be a group of the world, or ``*`` for everybody.
+
         Raises:
             WorldError: ``npc_unknown``.
             MemoryStoreError: it cannot be written.
         """
-        self._npc(npc)
         self._memory.remember(
             Experience(
-                npc=npc,
+                npc=self._owner(npc),
                 interlocutor=player,
                 kind="note",
                 origin="game",
+                text=scrubbed(text),
+                importance=min(max(importance, 0.0), 1.0),
+                at=self._mind.time.at() if at is None else at,
+            )
+        )
+
+    def learn(
+        self,
+        npc: str,
+        subject: str,
+        attribute: str,
+        value: str,
+        *,
+        text: str = "",
+        player: str = "",
+        importance: float = 0.5,
+        at: float | None = None,
+    ) -> None:
+        """From now on ``attribute`` of ``subject`` is ``value``, whatever ``npc`` knew of it before.
+
+        ``text`` says it in a sentence; the rest is as for `remember`.
+
+        Raises:
+            WorldError: ``npc_unknown``.
+            MemoryStoreError: it cannot be written.
+        """
+        self._memory.learn(
+            Fact(
+                npc=self._owner(npc),
+                interlocutor=player,
+                subject=scrubbed(subject),
+                attribute=scrubbed(attribute),
+                value=scrubbed(value),
                 text=scrubbed(text),
                 importance=min(max(importance, 0.0), 1.0),
                 at=self._mind.time.at() if at is None else at,
@@ -258,6 +326,14 @@ class World:
         """What `set_values` has set, on this timeline."""
         self._npc(npc)
         return self._memory.values(npc, player)
+
+    def _owner(self, npc: str) -> str:
+        """Whose memory it is, as memory calls it."""
+        if npc == "*":
+            return EVERYBODY
+        if any(group.id == npc for group in self.definition.groups):
+            return group_owner(npc)
+        return self._npc(npc).id
 
     def _npc(self, npc: str) -> Npc:
         character = self._npcs.get(npc)

@@ -14,7 +14,12 @@ from npcsdk.events import Event
 from npcsdk.wire import fields as check
 from npcsdk.wire.fields import declare
 from npcsdk.wire.requests import (
+    DeleteSlot,
+    ExportSlot,
+    Forget,
     Heard,
+    ImportSlot,
+    Learn,
     Load,
     Metrics,
     Prepare,
@@ -26,6 +31,7 @@ from npcsdk.wire.requests import (
     State,
     Subscribe,
     Typing,
+    Values,
 )
 from npcsdk.wire.version import PROTOCOL
 
@@ -37,10 +43,15 @@ __all__ = [
     "Close",
     "Closed",
     "Command",
+    "DeleteSlot",
     "Done",
+    "ExportSlot",
+    "Forget",
     "Goodbye",
     "Heard",
     "Hello",
+    "ImportSlot",
+    "Learn",
     "Leave",
     "Load",
     "Loading",
@@ -69,6 +80,7 @@ __all__ = [
     "Subscribe",
     "TurnEvent",
     "Typing",
+    "Values",
     "Welcome",
 ]
 

@@ -14,7 +14,12 @@ from npcsdk.wire import fields as check
 from npcsdk.wire.fields import declare
 
 __all__ = [
+    "DeleteSlot",
+    "ExportSlot",
+    "Forget",
     "Heard",
+    "ImportSlot",
+    "Learn",
     "Load",
     "Metrics",
     "Prepare",
@@ -26,6 +31,7 @@ __all__ = [
     "State",
     "Subscribe",
     "Typing",
+    "Values",
 ]
 
 
@@ -71,13 +77,39 @@ class SetValues:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """Which values are set of an npc towards a player?"""
+
+    command: ClassVar[str] = "values"
+    request: str = declare(check.identifier)
+    npc: str = declare(check.identifier)
+    player: str = declare(check.identifier, "player")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remember:
-    """A note of the game's: the npc knows it from now on. ``at`` is game time in seconds."""
+    """A note of the game's: the npc (a group, or ``*`` for everybody) knows it from now on. ``at`` is game time."""
 
     command: ClassVar[str] = "remember"
     request: str = declare(check.identifier)
     npc: str = declare(check.identifier)
     text: str = declare(check.text)
+    player: str = declare(check.text, "")
+    importance: float = declare(check.number, 0.5)
+    at: float | None = declare(check.optional(check.number), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learn:
+    """Something is so from now on, whatever was so before. ``text`` says it in words; the rest is as in `Remember`."""
+
+    command: ClassVar[str] = "learn"
+    request: str = declare(check.identifier)
+    npc: str = declare(check.identifier)
+    subject: str = declare(check.identifier)
+    attribute: str = declare(check.identifier)
+    value: str = declare(check.text)
+    text: str = declare(check.text, "")
     player: str = declare(check.text, "")
     importance: float = declare(check.number, 0.5)
     at: float | None = declare(check.optional(check.number), None)
@@ -110,6 +142,44 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSlot:
+    """Forget a saved moment, and what nothing else remembers."""
+
+    command: ClassVar[str] = "delete_slot"
+    request: str = declare(check.identifier)
+    slot: str = declare(check.identifier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSlot:
+    """Write a saved moment into a file on the server's machine, to ship inside the game's own save."""
+
+    command: ClassVar[str] = "export_slot"
+    request: str = declare(check.identifier)
+    slot: str = declare(check.identifier)
+    file: str = declare(check.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSlot:
+    """Take in such a file, under the name that it had or another."""
+
+    command: ClassVar[str] = "import_slot"
+    request: str = declare(check.identifier)
+    file: str = declare(check.text)
+    slot: str | None = declare(check.optional(check.identifier), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Erase every trace of a player."""
+
+    command: ClassVar[str] = "forget"
+    request: str = declare(check.identifier)
+    player: str = declare(check.identifier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribe:
     """Overhear what is said with an npc in the conversations of others; ``on`` false ends it."""
 
@@ -137,6 +207,21 @@ class Typing:
 
 
 Request: TypeAlias = (
-    Heard | Prepare | State | SetValues | Remember | Save | Load | Slots | Subscribe | Metrics
+    Heard
+    | Prepare
+    | State
+    | SetValues
+    | Values
+    | Remember
+    | Learn
+    | Save
+    | Load
+    | Slots
+    | DeleteSlot
+    | ExportSlot
+    | ImportSlot
+    | Forget
+    | Subscribe
+    | Metrics
 )
 """A command that is answered by `Done` or by a `Problem` with its id."""

@@ -106,9 +106,20 @@ def samples() -> Iterator[tuple[str, m.Message]]:
         "remember, all fields",
         m.Remember(request="r1", npc="mira", text="Ada paid.", player="Ada", importance=0.9, at=86400.5),
     )
+    yield "values", m.Values(request="r1", npc="mira")
+    yield "values, all fields", m.Values(request="r1", npc="mira", player="Ada")
+    gate: Any = {"subject": "north gate", "attribute": "state", "value": "open"}
+    yield "learn", m.Learn(request="r1", npc="watch", **gate)
+    told: Any = {"text": "The north gate stands open.", "player": "Ada", "importance": 0.9, "at": 86400.5}
+    yield "learn, all fields", m.Learn(request="r1", npc="*", **gate, **told)
     yield "save", m.Save(request="r1", slot="autosave 3")
     yield "load", m.Load(request="r1", slot="autosave 3")
     yield "slots", m.Slots(request="r1")
+    yield "delete_slot", m.DeleteSlot(request="r1", slot="autosave 3")
+    yield "export_slot", m.ExportSlot(request="r1", slot="autosave 3", file="C:/Saves/3.npcs")
+    yield "import_slot", m.ImportSlot(request="r1", file="C:/Saves/3.npcs")
+    yield "import_slot, all fields", m.ImportSlot(request="r1", file="C:/Saves/3.npcs", slot="Düster 3")
+    yield "forget", m.Forget(request="r1", player="Ada")
     yield "subscribe", m.Subscribe(request="r1", npc="mira")
     yield "subscribe, no more", m.Subscribe(request="r1", npc="mira", on=False)
     yield "metrics", m.Metrics(request="r1")

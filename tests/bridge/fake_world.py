@@ -8,11 +8,19 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from npcsdk.errors import ModelError, TurnError
 from npcsdk.events import Action, End, Event, Failed, Refused, Text, Tokens
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    records: int
+    slots: int
+    conversations: int
 
 
 @dataclass(frozen=True)
@@ -203,6 +211,27 @@ class FakeWorld:
 
     def remember(self, npc, text, *, player, importance, at) -> None:
         self.notes.append((npc, player, text))
+
+    def learn(self, npc, subject, attribute, value, *, text, player, importance, at) -> None:
+        self.notes.append((npc, player, subject, attribute, value, text))
+
+    def values(self, npc, *, player) -> dict[str, float]:
+        return {"trust": 3.0} if player == "ada" else {}
+
+    def delete_slot(self, slot: str) -> None:
+        del self.kept[slot]
+
+    def export_slot(self, slot: str, file: Path) -> int:
+        file.write_text(str(self.kept[slot]), encoding="utf-8")
+        return self.kept[slot]
+
+    def import_slot(self, file: Path, slot: str | None = None) -> str:
+        self.kept[slot or file.stem] = int(file.read_text(encoding="utf-8"))
+        return slot or file.stem
+
+    def forget(self, player: str) -> Forgotten:
+        talks = [talk for talk in self.conversations if talk.player == player]
+        return Forgotten(records=len(self.lines), slots=0, conversations=len(talks))
 
     def open(self, npc, *, player="player", conversation=None, actions=None) -> FakeConversation:
         if npc not in self.npcs:

@@ -116,6 +116,20 @@ static Data command(Value map) {
     } else if (kind == "remember") {
         const double at = map["at"] ? map["at"].as_number() : -1.0;
         write(out, Remember{npc, map["text"].as_text(), map["player"].as_text(), map["importance"].as_number(), at, request});
+    } else if (kind == "values") {
+        write(out, Values{npc, map["player"].as_text(), request});
+    } else if (kind == "learn") {
+        const double at = map["at"] ? map["at"].as_number() : -1.0;
+        write(out, Learn{npc, map["subject"].as_text(), map["attribute"].as_text(), map["value"].as_text(), map["text"].as_text(),
+                         map["player"].as_text(), map["importance"].as_number(), at, request});
+    } else if (kind == "delete_slot") {
+        write(out, DeleteSlot{map["slot"].as_text(), request});
+    } else if (kind == "export_slot") {
+        write(out, ExportSlot{map["slot"].as_text(), map["file"].as_text(), request});
+    } else if (kind == "import_slot") {
+        write(out, ImportSlot{map["file"].as_text(), map["slot"].as_text(), request});
+    } else if (kind == "forget") {
+        write(out, Forget{map["player"].as_text(), request});
     } else if (kind == "save") {
         write(out, Save{map["slot"].as_text(), request});
     } else if (kind == "load") {

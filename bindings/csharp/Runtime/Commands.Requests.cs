@@ -51,6 +51,57 @@ namespace Npcsdk
             return writer.Take();
         }
 
+        internal byte[] Values(string request, string npc, string player)
+        {
+            BeginRequest("values", request, 2);
+            Id("npc", npc);
+            Id("player", player);
+            return writer.Take();
+        }
+
+        internal byte[] Learn(string request, string npc, string subject, string attribute, string value, string text, string player, double importance, double? at)
+        {
+            if (value == null || text == null) throw new NpcException("bad_line", "The fact is missing.", "Pass text.");
+            BeginRequest("learn", request, at.HasValue ? 8 : 7);
+            Id("npc", npc);
+            Id("subject", subject);
+            Id("attribute", attribute);
+            Text("value", value);
+            Text("text", text);
+            if (player.Length == 0) Text("player", player); // nobody in particular
+            else Id("player", player);
+            Data("importance", importance);
+            if (at.HasValue) Data("at", at.Value);
+            return writer.Take();
+        }
+
+        internal byte[] DeleteSlot(string request, string slot) => Slot("delete_slot", request, slot);
+
+        internal byte[] ExportSlot(string request, string slot, string file)
+        {
+            if (file == null) throw new NpcException("bad_line", "The file is missing.", "Pass its path.");
+            BeginRequest("export_slot", request, 2);
+            Id("slot", slot);
+            Text("file", file);
+            return writer.Take();
+        }
+
+        internal byte[] ImportSlot(string request, string file, string slot)
+        {
+            if (file == null) throw new NpcException("bad_line", "The file is missing.", "Pass its path.");
+            BeginRequest("import_slot", request, slot == null ? 1 : 2);
+            Text("file", file);
+            if (slot != null) Id("slot", slot);
+            return writer.Take();
+        }
+
+        internal byte[] Forget(string request, string player)
+        {
+            BeginRequest("forget", request, 1);
+            Id("player", player);
+            return writer.Take();
+        }
+
         internal byte[] Save(string request, string slot) => Slot("save", request, slot);
 
         internal byte[] Load(string request, string slot) => Slot("load", request, slot);

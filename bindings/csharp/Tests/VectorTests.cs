@@ -76,6 +76,15 @@ namespace Npcsdk.Tests
                     double? at = f.ContainsKey("at") ? f.Number("at") : (double?)null;
                     made = commands.Remember(request, f.Text("npc"), f.Text("text"), f.Text("player"), f.Number("importance"), at);
                     break;
+                case "values": made = commands.Values(request, f.Text("npc"), f.Text("player")); break;
+                case "learn":
+                    double? when = f.ContainsKey("at") ? f.Number("at") : (double?)null;
+                    made = commands.Learn(request, f.Text("npc"), f.Text("subject"), f.Text("attribute"), f.Text("value"), f.Text("text"), f.Text("player"), f.Number("importance"), when);
+                    break;
+                case "delete_slot": made = commands.DeleteSlot(request, f.Text("slot")); break;
+                case "export_slot": made = commands.ExportSlot(request, f.Text("slot"), f.Text("file")); break;
+                case "import_slot": made = commands.ImportSlot(request, f.Text("file"), f.Text("slot", null)); break;
+                case "forget": made = commands.Forget(request, f.Text("player")); break;
                 case "save": made = commands.Save(request, f.Text("slot")); break;
                 case "load": made = commands.Load(request, f.Text("slot")); break;
                 case "slots": made = commands.Slots(request); break;

@@ -148,12 +148,22 @@ public:
     Id set_state(const Id& conversation, const Data& state) { return ask(SetState{conversation, &state}, conversation); }
     /// Trust, mood and the like; kept, and following saved games.
     Id set_values(std::string_view npc, const Data& values, std::string_view player = "player") { return ask(SetValues{npc, player, &values}); }
+    /// What is set, as `values` in the answer.
+    Id values(std::string_view npc, std::string_view player = "player") { return ask(Values{npc, player}); }
     /// The character knows it from now on.
     Id remember(const Remember& note) { return ask(note); }
+    /// It is so from now on, whatever was so before.
+    Id learn(const Learn& fact) { return ask(fact); }
     Id save(std::string_view slot) { return ask(Save{slot}); }
     /// Go back to a saved moment: what came after it is not remembered.
     Id load(std::string_view slot) { return ask(Load{slot}); }
     Id slots() { return ask(Slots{}); }
+    Id delete_slot(std::string_view slot) { return ask(DeleteSlot{slot}); }
+    /// Into a file on the server's machine, to ship inside the game's own save, and back.
+    Id export_slot(std::string_view slot, std::string_view file) { return ask(ExportSlot{slot, file}); }
+    Id import_slot(std::string_view file, std::string_view slot = {}) { return ask(ImportSlot{file, slot}); }
+    /// Erase every trace of a player.
+    Id forget(std::string_view player) { return ask(Forget{player}); }
     /// Overhear what is said with a character in the conversations of others.
     Id subscribe(std::string_view npc, bool on = true) { return ask(Subscribe{npc, on}); }
     Id metrics() { return ask(Metrics{}); }

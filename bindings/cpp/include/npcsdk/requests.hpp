@@ -32,9 +32,25 @@ struct SetValues {
     std::string_view request = {};
 };
 
-/// A note of the game's: the character knows it from now on.
+/// Which values are set of a character towards a player?
+struct Values {
+    std::string_view npc, player;
+    std::string_view request = {};
+};
+
+/// A note of the game's: the character (a group, or "*" for everybody) knows it from now on.
 struct Remember {
     std::string_view npc, text;
+    std::string_view player = {};  ///< empty: nobody in particular
+    double importance = 0.5;       ///< 0 to 1
+    double at = -1.0;              ///< game time in seconds; below 0: not said
+    std::string_view request = {};
+};
+
+/// Something is so from now on, whatever was so before.
+struct Learn {
+    std::string_view npc, subject, attribute, value;
+    std::string_view text = {};    ///< it in a sentence
     std::string_view player = {};  ///< empty: nobody in particular
     double importance = 0.5;       ///< 0 to 1
     double at = -1.0;              ///< game time in seconds; below 0: not said
@@ -48,6 +64,31 @@ struct Save {
 
 struct Load {
     std::string_view slot;
+    std::string_view request = {};
+};
+
+/// A saved moment, and what nothing else remembers, is forgotten.
+struct DeleteSlot {
+    std::string_view slot;
+    std::string_view request = {};
+};
+
+/// A saved moment into a file on the server's machine.
+struct ExportSlot {
+    std::string_view slot, file;
+    std::string_view request = {};
+};
+
+/// And back, under the name that it had, or `slot`.
+struct ImportSlot {
+    std::string_view file;
+    std::string_view slot = {};
+    std::string_view request = {};
+};
+
+/// Every trace of a player is erased.
+struct Forget {
+    std::string_view player;
     std::string_view request = {};
 };
 
@@ -77,7 +118,13 @@ inline std::string_view kind_of(const Heard&) { return "heard"; }
 inline std::string_view kind_of(const Prepare&) { return "prepare"; }
 inline std::string_view kind_of(const SetState&) { return "state"; }
 inline std::string_view kind_of(const SetValues&) { return "set"; }
+inline std::string_view kind_of(const Values&) { return "values"; }
 inline std::string_view kind_of(const Remember&) { return "remember"; }
+inline std::string_view kind_of(const Learn&) { return "learn"; }
+inline std::string_view kind_of(const DeleteSlot&) { return "delete_slot"; }
+inline std::string_view kind_of(const ExportSlot&) { return "export_slot"; }
+inline std::string_view kind_of(const ImportSlot&) { return "import_slot"; }
+inline std::string_view kind_of(const Forget&) { return "forget"; }
 inline std::string_view kind_of(const Save&) { return "save"; }
 inline std::string_view kind_of(const Load&) { return "load"; }
 inline std::string_view kind_of(const Slots&) { return "slots"; }
@@ -111,6 +158,21 @@ inline void write(Data& out, const Remember& one) {
     if (one.at >= 0) out.set("at", one.at);
     out.end();
 }
+inline void write(Data& out, const Values& one) { detail::begin_request(out, one).set("npc", one.npc).set("player", one.player).end(); }
+inline void write(Data& out, const Learn& one) {
+    detail::begin_request(out, one).set("npc", one.npc).set("subject", one.subject).set("attribute", one.attribute);
+    out.set("value", one.value).set("text", one.text).set("player", one.player).set("importance", one.importance);
+    if (one.at >= 0) out.set("at", one.at);
+    out.end();
+}
+inline void write(Data& out, const DeleteSlot& one) { detail::begin_request(out, one).set("slot", one.slot).end(); }
+inline void write(Data& out, const ExportSlot& one) { detail::begin_request(out, one).set("slot", one.slot).set("file", one.file).end(); }
+inline void write(Data& out, const ImportSlot& one) {
+    detail::begin_request(out, one).set("file", one.file);
+    if (!one.slot.empty()) out.set("slot", one.slot);
+    out.end();
+}
+inline void write(Data& out, const Forget& one) { detail::begin_request(out, one).set("player", one.player).end(); }
 inline void write(Data& out, const Save& one) { detail::begin_request(out, one).set("slot", one.slot).end(); }
 inline void write(Data& out, const Load& one) { detail::begin_request(out, one).set("slot", one.slot).end(); }
 inline void write(Data& out, const Slots& one) { detail::begin_request(out, one).end(); }
