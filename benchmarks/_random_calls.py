@@ -21,7 +21,7 @@ from benchmarks.harness import Skipped
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.formats import KNOWN, ToolFormat, load_format
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.backends import openvino_tags, reply
+from npcsdk.backends import reply
 from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
 from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.sampler import Bitmask, Logits, Sampler
@@ -107,20 +107,24 @@ def _opening(tokens: list[int]) -> Iterator[None]:
 @contextmanager
 def _tag_first() -> Iterator[None]:
     """While it lasts, OpenVINO's replies begin with a call."""
-    before = openvino_tags._tags
+    from npcsdk.backends import openvino_genai
 
-    def tags(genai: Any, constraint: Constraint) -> Any:
-        config = before(genai, constraint)
-        triggered = config.structural_tags_config
+    before = openvino_genai.generation_config
+
+    def config(*given: Any) -> Any:
+        made = before(*given)
+        held = made.structured_output_config
+        triggered = held.structural_tags_config
         triggered.at_least_one = True
-        config.structural_tags_config = triggered
-        return config
+        held.structural_tags_config = triggered
+        made.structured_output_config = held
+        return made
 
-    openvino_tags._tags = tags
+    openvino_genai.generation_config = config
     try:
         yield
     finally:
-        openvino_tags._tags = before
+        openvino_genai.generation_config = before
 
 
 def _said(backend: Backend, constraint: Constraint, seed: int) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _held_calls, _random_calls, shapes
 from benchmarks._lines import ACTIONS, PAIRS
-from benchmarks.harness import Row, Setting, Skipped, median
+from benchmarks.harness import Row, Setting, Skipped, interleaved, median
 from npcsdk.actions.constraint import make_offer
 from npcsdk.actions.formats import KNOWN, load_format
 from npcsdk.actions.relevance import ToolSet
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends import registry
-from npcsdk.backends.base import Constraint
+from npcsdk.backends.base import Constraint, Prompt, Request, Sampling, Segment
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.guidance import Guidance
 from npcsdk.errors import MissingExtra, ModelError
@@ -35,19 +36,35 @@ TINY = shapes.Shape(
 )
 
 
+PARTS = ("parser", "choice", "compile", "held-out", "costs", "random")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--part", choices=PARTS, help="actions: measure this one only")
+
+
 def run(setting: Setting) -> Iterator[Row]:
-    yield from _parser(setting)
+    asked = setting.option("part")
+    wanted = PARTS if asked is None else (asked,)
+    if "parser" in wanted:
+        yield from _parser(setting)
     try:
         source = registry.resolve(setting.model)
     except ModelError as error:
         raise Skipped(str(error)) from error
-    encoding = TextEncoding.from_file(Path(source.path) / "tokenizer.json")
-    yield from _choice(encoding)
-    yield from _constraints(encoding, setting)
-    yield from _held_calls.held_out(source, setting)
-    large = shapes.build(shapes.M100, Path(source.path), setting.cache)
-    yield from _held_calls.costs(large, "100M", _many, setting)
-    yield from _random_weights(shapes.build(TINY, Path(source.path), setting.cache), setting)
+    folder = Path(source.path)
+    encoding = TextEncoding.from_file(folder / "tokenizer.json")
+    if "choice" in wanted:
+        yield from _choice(encoding)
+    if "compile" in wanted:
+        yield from _constraints(encoding, setting)
+        yield from _in_openvino(setting)
+    if "held-out" in wanted:
+        yield from _held_calls.held_out(source, setting)
+    if "costs" in wanted:
+        yield from _held_calls.costs(shapes.build(shapes.M100, folder, setting.cache), "100M", _many, setting)
+    if "random" in wanted:
+        yield from _random_weights(shapes.build(TINY, folder, setting.cache), setting)
 
 
 # -- the parser
@@ -210,6 +227,50 @@ def _constraints(encoding: TextEncoding, setting: Setting) -> Iterator[Row]:
             unit="ms",
             note=f"p99 {sorted(times)[len(times) * 99 // 100] * 1000:.3f} ms; mask and step",
         )
+
+
+def _in_openvino(setting: Setting) -> Iterator[Row]:
+    """The same where the runtime compiles what it is told: what a reply of one token costs more than without."""
+    try:
+        backend = registry.load(registry.resolve(str(_random_calls.tiny("openvino_genai", setting.cache))))
+    except (Skipped, MissingExtra) as absent:
+        yield Row(
+            what="compile a new constraint, OpenVINO: not measured", measured=0, unit="ms", note=str(absent)
+        )
+        return
+    fresh = iter(range(1000, 10_000))
+    known = _many(999)
+
+    def reply(held: Callable[[], Constraint | None]) -> Callable[[], float]:
+        def side() -> float:
+            constraint = held()
+            begun = time.process_time()
+            prompt = Prompt((Segment("Good day. "),))
+            for _ in backend.generate(
+                Request(prompt=prompt, sampling=Sampling(max_tokens=1, seed=1), constraint=constraint)
+            ):
+                pass
+            return time.process_time() - begun
+
+        return side
+
+    sides = [reply(lambda: None), reply(lambda: _many(next(fresh))), reply(lambda: known)]
+    without, new, again = interleaved(*sides, rounds=setting.rounds(12), warm_up=2)
+    backend.close()
+    note = "beyond a reply of one token without it; "
+    yield Row(
+        what="compile a new constraint, 32 actions × 200 names, OpenVINO",
+        measured=(median(new) - median(without)) * 1000,
+        unit="ms",
+        bar=30.0,
+        note=note + "the grammar's making too",
+    )
+    yield Row(
+        what="start a known constraint, OpenVINO",
+        measured=(median(again) - median(without)) * 1000,
+        unit="ms",
+        note=note + "the runtime looks its own copy up by its whole text",
+    )
 
 
 # -- random weights

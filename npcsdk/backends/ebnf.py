@@ -64,6 +64,7 @@ class Grammar:
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
         self._known: dict[str, str] = {}
+        self._lists: dict[tuple[str, ...], str] = {}
 
     def text(self, root: str) -> str:
         """The whole grammar, whose first rule is ``root``."""
@@ -105,11 +106,14 @@ class Grammar:
         return self._typed(str(kinds), said, known)
 
     def arguments(self, schema: Mapping[str, Any], *, closed: bool = True) -> str:
-        """The same for an action's arguments; unless ``closed`` the last brace is the caller's to write."""
+        """The same for an action's arguments; unless ``closed`` the last brace is the caller's to write.
+
+        Equal ones are one rule.
+        """
         definitions = cast("Mapping[str, Any]", schema.get("$defs", {}))
         said = {key: value for key, value in schema.items() if key not in _ANNOTATIONS and key != "type"}
         self._check("object", said)
-        return self._members(said, definitions) + (' "}"' if closed else "")
+        return self._rule(self._members(said, definitions) + (' "}"' if closed else ""))
 
     def _check(self, kind: str, said: Mapping[str, Any]) -> None:
         if kind not in _KEYWORDS:
@@ -163,7 +167,14 @@ class Grammar:
         return self.value(definitions[name], definitions)
 
     def _words(self, values: Sequence[Any]) -> str:
-        return self._either(literal(json.dumps(value, ensure_ascii=False)) for value in values)
+        """Long lists of names are many actions': they are spelled once."""
+        key = tuple(values) if all(isinstance(value, str) for value in values) else ()
+        found = self._lists.get(key)
+        if found is None:
+            found = self._either(literal(json.dumps(value, ensure_ascii=False)) for value in values)
+            if key:
+                self._lists[key] = found
+        return found
 
     def _string(self, said: Mapping[str, Any]) -> str:
         character = self._rule(_CHARACTERS)

@@ -55,7 +55,7 @@ from npcsdk.backends.failures import ran_out_of_memory
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.openvino_beginnings import Beginnings
 from npcsdk.backends.openvino_facts import AGAIN, Facts
-from npcsdk.backends.openvino_tags import generation_config
+from npcsdk.backends.openvino_tags import generation_config, structural_tags
 from npcsdk.backends.options import check_options
 from npcsdk.backends.signal_stack import kept_signal_stack
 from npcsdk.backends.text_stream import TextStream
@@ -73,6 +73,7 @@ genai: Any = importlib.import_module("openvino_genai")
 
 _CACHE_BYTES = 1 << 30
 _PATIENCE = 0.002  # Seconds.
+_KEPT = 16  # Constraints that are known as the runtime is told them.
 _BLOCK = 32  # Tokens of a page on CPUs; on GPUs it is 16, so the budget holds there too.
 _NOT_OURS = ("sampling", "contexts", "limits")  # Options of a whole world; these are the dialogue's.
 _CHOICES = {"precision": ("f32", "f16", "bf16"), "cache_type": ("u8", "f16", "bf16", "f32")}
@@ -287,6 +288,7 @@ class _OpenVinoBackend(Backend):
         self._encoding = encoding
         self._facts = facts
         self._guidance: Guidance | None = None
+        self._tags: deque[tuple[Constraint, Any]] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
 
     def count(self, text: str) -> int:
@@ -315,10 +317,8 @@ class _OpenVinoBackend(Backend):
             yield Finish(reason=reason, usage=Usage(prompt_tokens=len(prompt), computed_tokens=len(prompt)))
             return
         ends = self._ends(request)
-        self._check(request.constraint)
-        job = _Job(
-            request, prompt, generation_config(genai, request, limit, ends), ends, TextStream(request.stop)
-        )
+        config = generation_config(genai, request, limit, ends, self._held(request.constraint))
+        job = _Job(request, prompt, config, ends, TextStream(request.stop))
         self._engine.submit(job)
         try:
             while True:
@@ -334,13 +334,24 @@ class _OpenVinoBackend(Backend):
         finally:
             job.left = True
 
-    def _check(self, constraint: Constraint | None) -> None:
-        """Refuse what cannot be held. The runtime would find out in a step, and everybody's replies would be lost."""
-        if constraint is not None and constraint.tools and constraint.opening:
-            with self._lock:
+    def _held(self, constraint: Constraint | None) -> Any:
+        """The constraint as the runtime is told it, if there is something to hold a reply to.
+
+        What cannot be held is refused here. The runtime would find out in a step, and everybody's replies be lost.
+        """
+        if constraint is None or not constraint.tools or not constraint.opening:
+            return None
+        with self._lock:
+            for known, tags in self._tags:
+                if known is constraint or known == constraint:
+                    return tags
+            tags, read = structural_tags(genai, constraint)
+            if read:
                 if self._guidance is None:
                     self._guidance = Guidance(self._encoding, stop=self._facts.ends[0])
                 self._guidance.start(constraint)
+            self._tags.appendleft((constraint, tags))
+            return tags
 
     def _ends(self, request: Request) -> frozenset[int]:
         """Ids that end this reply: the model's, stops that are control tokens, and every other control token that has

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npcsdk.backends.base import Constraint, Request
 from npcsdk.backends.ebnf import Grammar, Inexpressible, literal
 
-__all__ = ["generation_config"]
+__all__ = ["generation_config", "structural_tags"]
 
 _GAP = r"[ \n]?"
 
 
-def generation_config(genai: Any, request: Request, limit: int, ends: frozenset[int]) -> Any:
-    """The runtime's settings for a request of at most ``limit`` tokens that ``ends`` end."""
+def generation_config(
+    genai: Any, request: Request, limit: int, ends: frozenset[int], tags: Any = None
+) -> Any:
+    """The runtime's settings for a request of at most ``limit`` tokens that ``ends`` end and `structural_tags` hold."""
     sampling = request.sampling
     config = genai.GenerationConfig()
     config.max_new_tokens = limit
@@ -35,30 +37,36 @@ def generation_config(genai: Any, request: Request, limit: int, ends: frozenset[
         config.rng_seed = seed % (1 << 63)
     if sampling.repetition_penalty > 0 and sampling.repetition_penalty != 1.0:
         config.repetition_penalty = sampling.repetition_penalty
-    if request.constraint is not None and request.constraint.tools and request.constraint.opening:
-        config.structured_output_config = _tags(genai, request.constraint)
+    if tags is not None:
+        config.structured_output_config = tags
     return config
 
 
-def _tags(genai: Any, constraint: Constraint) -> Any:
+def structural_tags(genai: Any, constraint: Constraint) -> tuple[Any, bool]:
     """The constraint as structural tags: one for all actions, and one more for each whose schema is beyond our grammar.
 
     The runtime would read every schema by itself; that takes it seconds where many actions share long lists of names,
     and lets a model write white space without an end.
+
+    Returns:
+        The runtime's value, and whether the runtime has a schema to read by itself, which it may not be able to.
     """
     forms = genai.StructuredOutputConfig
     grammar = Grammar()
     # The runtime wants a tag to end with something: the call's own last character where no marker closes it.
     last = "" if constraint.closing else "]" if constraint.listed else "}"
-    calls: list[str] = []
+    closed = last != "}"
+    alike: dict[str, list[str]] = {}  # the names of the actions that take the same arguments
     tags: list[Any] = []
     for name, schema in constraint.tools:
         try:
-            calls.append(_call(grammar, constraint, name, schema))
+            arguments = grammar.arguments(schema, closed=closed or not constraint.after_name)
+            alike.setdefault(arguments, []).append(name)
         except Inexpressible:
             tags.append(_read_by_the_runtime(forms, constraint, name, schema))
-    if calls:
-        one = f"({' | '.join(calls)})"
+    read = bool(tags)
+    if alike:
+        one = _call(constraint, alike, closed)
         body = one if constraint.after_name else f"{_GAP} {one}"
         if constraint.listed:
             more = max(constraint.max_calls, 1) - 1
@@ -66,17 +74,25 @@ def _tags(genai: Any, constraint: Constraint) -> Any:
         root = f"{body} {_GAP}" if constraint.closing else body
         whole = forms.EBNF(grammar.text(root))
         tags.insert(0, forms.Tag(constraint.opening, whole, constraint.closing or last))
-    return forms(structural_tags_config=forms.TriggeredTags([constraint.opening], tags))
+    return forms(structural_tags_config=forms.TriggeredTags([constraint.opening], tags)), read
 
 
-def _call(grammar: Grammar, constraint: Constraint, name: str, schema: Mapping[str, Any]) -> str:
-    """An expression for calls of one action, without the brace that ends its tag."""
-    ends_tag = not constraint.closing and not constraint.listed
+def _call(constraint: Constraint, alike: Mapping[str, Sequence[str]], closed: bool) -> str:
+    """An expression for one call; unless ``closed`` its last brace is the tag's to write.
+
+    What calls have in common is said once: the runtime compiles every place of a literal.
+    """
+    after = constraint.after_name or f'", {json.dumps(constraint.arguments_key)}: '
+
+    def spelled(name: str) -> str:
+        return literal(
+            name + after if constraint.after_name else json.dumps(name, ensure_ascii=False)[1:-1] + after
+        )
+
+    calls = " | ".join(f"({' | '.join(map(spelled, names))}) {one}" for one, names in alike.items())
     if constraint.after_name:
-        return f"{literal(name + constraint.after_name)} {grammar.arguments(schema, closed=not ends_tag)}"
-    spelled = json.dumps(name, ensure_ascii=False)
-    begin = literal(f'{{"name": {spelled}, {json.dumps(constraint.arguments_key)}: ')
-    return f"{begin} {grammar.arguments(schema)}" + ("" if ends_tag else ' "}"')
+        return f"({calls})"
+    return literal('{"name": "') + f" ({calls})" + (' "}"' if closed else "")
 
 
 def _read_by_the_runtime(forms: Any, constraint: Constraint, name: str, schema: Mapping[str, Any]) -> Any:
