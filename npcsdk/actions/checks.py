@@ -59,7 +59,8 @@ def schema_problem(parameters: Any) -> str | None:
     from jsonschema.exceptions import SchemaError
 
     try:
-        text = json.dumps(schema, allow_nan=False)
+        text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half a surrogate pair: no tokenizer and no wire can take it
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(["regex"]))
     except SchemaError as error:
         return error.message[:200]
@@ -82,7 +83,10 @@ def schema_problem(parameters: Any) -> str | None:
 def _circle(defined: Mapping[str, Any]) -> list[str]:
     """Definitions that lead back to the first of them, if any do: a model could go round for ever."""
     leads = {
-        name: [reference.removeprefix("#/$defs/") for reference in _REFERENCE.findall(json.dumps(one))]
+        name: [
+            reference.removeprefix("#/$defs/")
+            for reference in _REFERENCE.findall(json.dumps(one, ensure_ascii=False))
+        ]
         for name, one in defined.items()
     }
     done: set[str] = set()

@@ -210,6 +210,20 @@ def test_definitions_that_share_a_definition_are_no_circle() -> None:
     assert ActionDefinition(name="grow", parameters=parameters)
 
 
+def test_definitions_may_have_names_in_any_script() -> None:
+    turn = {
+        "type": "object",
+        "properties": {"an": {"$ref": "#/$defs/Tür"}},
+        "$defs": {"Tür": {"type": "string"}},
+    }
+    assert ActionDefinition(name="turn", parameters=turn)
+
+
+def test_half_a_character_is_refused_where_it_is_defined() -> None:
+    half = {"type": "object", "properties": {"x": {"enum": ["\ud800"]}}}
+    assert refused(lambda: ActionDefinition(name="act", parameters=half)).code == "bad_action_schema"
+
+
 def test_many_definitions_are_walked_quickly() -> None:
     layers = {
         f"d{n}": {"type": "object", "properties": {c: {"$ref": f"#/$defs/d{n + 1}"} for c in "ab"}}
