@@ -105,11 +105,12 @@ class Caps:
         # too many, never one too few.
         with self._changed:
             since = self._counts[npc] = _Count(0, sys.maxsize)
-        held = self._count(npc)
+        held, next_look = self._count(npc), self._cap + 1
         if held > self._cap:
             held -= self._trim(npc, self._cap - self._slack + 1)
+            next_look = max(next_look, held + self._slack)  # full of what is pinned: not with every write
         with self._changed:
-            count = self._counts[npc] = _Count(held + since.held, max(self._cap + 1, held + self._slack))
+            count = self._counts[npc] = _Count(held + since.held, next_look)
             if count.held >= count.next_look:
                 self._due[npc] = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -208,6 +209,27 @@ def test_what_is_written_while_a_memory_is_trimmed_counts(open_memory: Open) -> 
     memory.remember(*(event(f"Cart {number} rolled by.") for number in range(8)))
     assert memory.capped(30)
     assert len(memory.records("mira")) <= 10
+
+
+@pytest.mark.parametrize("held", [1, 19, 20, 21])
+def test_a_cap_holds_however_many_there_are_when_they_are_counted_first(open_memory: Open, held: int) -> None:
+    memory = open_memory(None, cap=20)
+    assert memory._caps is not None
+    count, written = memory._caps._count, threading.Event()
+
+    def late(npc: str) -> int:
+        written.wait(30)
+        return count(npc)
+
+    memory._caps._count = late
+    memory.remember(event("Cart 1 rolled by."))
+    memory.remember(*(event(f"Cart {number} rolled by.") for number in range(1, held)))
+    written.set()
+    assert memory.capped(30)
+    for number in range(held, 25):
+        memory.remember(event(f"Cart {number} rolled by."))
+        assert memory.capped(30)
+        assert len(memory.records("mira")) <= 20
 
 
 def test_a_cap_that_cannot_be_kept_now_is_kept_later(
