@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
 from npcsdk.actions.checks import check_distinct
@@ -388,7 +389,7 @@ def open_world(
     """
     definition = load_world(folder or shipped_world())
     source = resolve(model)
-    given = {**source.options, **(options or {})}
+    given = _merged(source.options, options or {})
     kept = {name: given.pop(name, None) for name in ("embedder", "journal", "memory_index")}
     source = replace(source, tool_format=str(given.pop("tool_format", source.tool_format)), options=given)
     stored = open_memory(
@@ -444,13 +445,33 @@ def _how(given: Any) -> How:
     return given
 
 
+def _merged(models: Mapping[str, Any], users: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model brings along, and the user's before it; of ``limits`` and ``sampling`` each by itself."""
+    merged = {**models, **users}
+    for name in ("limits", "sampling"):
+        both = models.get(name), users.get(name)
+        if all(isinstance(one, Mapping) for one in both):
+            merged[name] = {**cast("Mapping[str, Any]", both[0]), **cast("Mapping[str, Any]", both[1])}
+    return merged
+
+
 def _values(kind: type[_Kind], name: str, options: Any) -> _Kind:
     given = cast("dict[str, Any]", options) if isinstance(options, Mapping) else {}
-    known = [one.name for one in fields(cast(Any, kind))]
-    if options is not None and (not isinstance(options, Mapping) or not given.keys() <= set(known)):
+    known = get_type_hints(kind)
+    if options is not None and (not isinstance(options, Mapping) or not given.keys() <= known.keys()):
         raise ModelError(
             f"The option `{name}` cannot be {options!r}.",
             hint=f"Give a mapping with some of {', '.join(known)}.",
             code="bad_option",
         )
+    for key, value in given.items():
+        choices = get_args(known[key]) if get_origin(known[key]) is Literal else ()
+        kinds = (int, float) if known[key] is float else known[key]
+        fine = value in choices if choices else isinstance(value, kinds) and not isinstance(value, bool)
+        if not fine or (isinstance(value, (int, float)) and key != "seed" and not 0 <= value < math.inf):
+            raise ModelError(
+                f"The option `{name}` cannot have {key} {value!r}.",
+                hint=f"Write one of {', '.join(choices)}." if choices else "Give a number, not below zero.",
+                code="bad_option",
+            )
     return kind(**given)

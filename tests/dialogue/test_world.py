@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,32 @@ class Test_what_can_be_wrong:
         assert error.code == "bad_option"
         assert "temperature" in error.hint
 
+    @pytest.mark.parametrize(
+        "limits",
+        [{"order": "seq"}, {"calls": "4"}, {"rounds": -1}, {"actions": True}, {"choose": ["words"]}],
+        ids=str,
+    )
+    def test_a_bad_limit(self, folder: Path, script: str, limits: Any) -> None:
+        error = problem(folder, model=script, options={"limits": limits})
+        assert error.code == "bad_option"
+        assert next(iter(limits)) in error.message
+
     def test_memory_in_the_place_of_a_file(self, folder: Path, script: str, tmp_path: Path) -> None:
         (tmp_path / "memory").write_text("not a folder", encoding="utf-8")
         assert isinstance(problem(folder, model=script, memory=tmp_path / "memory"), MemoryStoreError)
+
+
+def test_a_users_limits_join_those_that_the_model_brings(
+    folder: Path, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brings = {"limits": {"choose": "words", "sentences": 2}, "threads": 2}
+    found = replace(module.resolve(script), options=brings)
+    monkeypatch.setattr(module, "resolve", lambda _: found)
+    with open_world(folder, model=script, options={"limits": {"calls": 2, "sentences": 3}}) as world:
+        assert world.source.options == {
+            "limits": {"choose": "words", "sentences": 3, "calls": 2},
+            "threads": 2,
+        }
 
 
 def test_what_was_opened_is_closed_when_the_rest_fails(
