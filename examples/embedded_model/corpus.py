@@ -215,14 +215,15 @@ def play(t: Talk, block: Block, slots: Slots, extra: bool = True) -> None:
             more = noise(t)
             rows += more
             r.shuffle(rows)
-        rows.sort(key=lambda c: c.startswith("Now:"))
+        now = [c for c in rows if c.startswith("Now:")]
+        rows = [c for c in rows if c not in now]
         line = slots.fill(r.choice(step.lines))
         if line.startswith("["):
-            t.conv.user(REACT, [*rows, "Event: " + line.strip("[] ")])
+            t.conv.user(REACT, [*rows, *now, "Event: " + line.strip("[] ")])
         else:
-            if not any(c.startswith("Now:") for c in rows):
-                rows += t.now() if not block.tools else []
-            t.conv.user(line, rows)
+            known = block.kind not in ("unknown", "irrelevant")
+            answer = slots.fill(step.replies[0]) if step.contexts and known else ""
+            t.ask(line, rows, answer, known=known, now=now or ([] if block.tools else None))
         if step.after:
             with_call = [x for x in step.replies if x.rstrip().endswith(">>")] or step.replies
             t.conv.says(slots.reply(r.choice(with_call)))

@@ -8,6 +8,7 @@ import random
 import re
 
 import facts as F
+import offered
 import toolbox
 import worlds
 from lexicon import CREATURE, Lexicon
@@ -31,6 +32,8 @@ NO_TOOL = words("NO_TOOL")
 REASONS = words("REASONS")
 TEXTS = words("TEXTS")
 KEYS = words("KEYS")
+UNNAMED = 0.2
+"""How many of the requests whose words name no tool are kept: the SDK would not let it be called."""
 ASKS = re.compile(
     r"(who|what|where|when|how|why|which|is|are|do|does|did|can|has|have|was|were|will)\b", re.I
 )
@@ -77,19 +80,25 @@ def nearby(t: Talk) -> list[str]:
     return [x for x in t.state.get("nearby", "").split(", ") if x]
 
 
+def suitable(tool: toolbox.Tool, near: list[str]) -> list[str]:
+    """What of the things nearby the tool can be used on."""
+    people = [x for x in near if x[:1].isupper()]
+    kinds = {p.kind for p in tool.deed.params}
+    if "p" in kinds:
+        return people
+    return [x for x in near if x not in people and (x.split()[-1] in CREATURE) == ("cr" in kinds)]
+
+
 def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False, bare: bool = False) -> str:
     """Ask for one of the tools; returns the call as it should be spelled. `bare`: nothing around the call."""
     r = t.rng
-    tool = r.choice(tools)
     near = nearby(t)
-    people = [x for x in near if x[:1].isupper()]
-    kinds = {p.kind for p in tool.deed.params}
-    fits = (
-        people
-        if "p" in kinds
-        else [x for x in near if x not in people and (x.split()[-1] in CREATURE) == ("cr" in kinds)]
-    )
-    req = toolbox.request(t.lex, tool, fits)
+    for _ in range(8):
+        tool = r.choice(tools)
+        req = toolbox.request(t.lex, tool, suitable(tool, near))
+        named = offered.asked(req.line, t.conv.tools)
+        if tool.name in named or (not named and r.random() < UNNAMED):
+            break
     new = [x for x in req.nearby if x not in near]
     if new and (t.state or r.random() < 0.8):
         near = near[: r.randint(0, 4)] + new
@@ -97,9 +106,8 @@ def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False, bare: boo
         t.state = t.state | {"nearby": ", ".join(near)}
     share, t.now_share = t.now_share, 1.0 if new else t.now_share
     rows = [] if bare else contexts_for(t, None, r.choice([0, 0, 0, 0, 1, 2]))[0]
-    rows += t.now()
+    t.ask(ask(r, req.line), rows)
     t.now_share = share
-    t.conv.user(ask(r, req.line), rows)
     spelled = call(tool.name, req.arguments)
     before = "" if quiet or r.random() < 0.3 else t.me.voice("ok", r) + " "
     if bare:
@@ -184,10 +192,11 @@ def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
         if not ({*other.deed.names, other.name} & taken) and not (
             {n.split("_")[0] for n in other.deed.names} & stems
         ):
-            break
-    req = toolbox.request(t.lex, other, [])
-    rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0] + t.now()
-    t.conv.user(ask(r, req.line), rows)
+            req = toolbox.request(t.lex, other, [])
+            if not offered.asked(req.line, t.conv.tools) or r.random() < offered.MISLED:
+                break
+    rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0]
+    t.ask(ask(r, req.line), rows)
     t.conv.says(
         r.choice(
             [
@@ -207,8 +216,10 @@ def chat_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
     if not lines:
         return social_turn(t)
     line = r.choice(lines)
+    if offered.asked(line, t.conv.tools) and r.random() > offered.MISLED:
+        return social_turn(t)
     asks = line.endswith("?") or ASKS.match(line)
-    t.conv.user(F.typed(r, line) if asks else line, contexts_for(t, None, r.choice([0, 0, 1]))[0] + t.now())
+    t.ask(F.typed(r, line) if asks else line, contexts_for(t, None, r.choice([0, 0, 1]))[0])
     t.conv.says(not_known(t) if asks else t.me.voice(r.choice(["huh", "mood"]), r))
 
 
@@ -236,7 +247,7 @@ def look_turn(t: Talk) -> None:
         "day": ("what day is it", f"It is {value}."),
         "quest": ("how is the quest / is the quest done", f"The quest is {value}."),
     }.get(key, (f"how is the {key} / what about the {key} / what is the {key}", f"The {key}: {value}."))
-    t.conv.user(F.typed(r, r.choice(q.split(" / "))), contexts_for(t, None, r.choice([0, 0, 1]))[0] + t.now())
+    t.ask(F.typed(r, r.choice(q.split(" / "))), contexts_for(t, None, r.choice([0, 0, 1]))[0])
     t.conv.says(dress(t, a, 0.6))
     t.now_share = share
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lexicon import Lexicon
-from phrases import words
+from phrases import reword, words
 
 TABLE = Path(__file__).parent / "data" / "facts.txt"
 
@@ -121,10 +121,14 @@ def question(rng: random.Random, fact: Fact, pointed: bool = False) -> tuple[str
 
 
 LEAD = words("LEAD")
+REWORDED = 0.25
+"""How often a player uses another word than the one that was written: there are more words than anybody writes down."""
 
 
 def typed(rng: random.Random, line: str) -> str:
     """The line as a player may type it: case, question mark, a lead, a typo."""
+    if rng.random() < REWORDED:
+        line = reword(rng, line)
     s = line if "?" in line else rng.choice(LEAD).strip().format(q=line)
     r = rng.random()
     if r < 0.35:

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 import facts as F
+import offered
 import worlds
 from lexicon import Lexicon
 from phrases import words
@@ -68,8 +69,26 @@ class Talk:
         self.rng.shuffle(keys)
         return ["Now: " + "; ".join(f"{k}: {self.state[k]}" for k in keys)]
 
-    def say(self, line: str, contexts: list[str], reply: str) -> None:
-        self.conv.user(line, [*contexts, *self.now()])
+    def ask(
+        self,
+        line: str,
+        passages: list[str],
+        answer: str = "",
+        *,
+        known: bool = True,
+        now: list[str] | None = None,
+    ) -> None:
+        """The player's line, with what of `passages` is offered for it, the game's state, and what is asked for."""
+        rows = offered.sentences(self.rng, line, passages, answer, known=known)
+        state = self.now() if now is None else now
+        asked = ", ".join(offered.asked(line, self.conv.tools))
+        self.conv.user(line, [*rows, *state, *([f"Asked for: {asked}"] if asked else [])])
+
+    def say(
+        self, line: str, passages: list[str], reply: str, answer: str = "", *, known: bool = True
+    ) -> None:
+        """A line and what the character says to it; see `ask`."""
+        self.ask(line, passages, answer, known=known)
         self.conv.says(reply)
 
 
@@ -163,8 +182,8 @@ def fact_turn(t: Talk, n: int | None = None) -> None:
     fact = F.make(t.lex)
     rows, others = contexts_for(t, fact, n or t.rng.choice([1, 1, 1, 2, 2, 3, 4]))
     q, open_q = F.question(t.rng, fact, pointed=any(o.kind == fact.kind for o in others))
-    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q))
-    t.heard += [*others[:2], fact]
+    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q), fact.text)
+    t.heard.append(fact)
 
 
 def knowledge_turn(t: Talk) -> None:
@@ -203,9 +222,7 @@ def unknown_turn(t: Talk) -> None:
             rows.append(prose(t.lex, companions(t.lex, fact, t.rng.choice([1, 1, 2]))))
             about_same = True
         else:
-            other = F.make(t.lex)
-            rows.append(passage(t.lex, other))
-            t.heard.append(other)
+            rows.append(passage(t.lex, F.make(t.lex)))
     key = fact.topic.removeprefix("the ").removeprefix("a ").lower()
     if not about_same:
         rows = [row for row in rows if key not in row.lower()]
@@ -219,7 +236,7 @@ def unknown_turn(t: Talk) -> None:
         reply = t.me.voice("unk", t.rng, fact.topic)
         if not (about_same and fact.topic in reply):
             break
-    t.say(F.typed(t.rng, q), rows, F.upper(reply))
+    t.say(F.typed(t.rng, q), rows, F.upper(reply), known=False)
 
 
 def noise(t: Talk) -> list[str]:

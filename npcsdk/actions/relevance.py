@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from npcsdk.actions.schema import ActionDefinition
 
-__all__ = ["ToolSet", "fitting", "named", "scores"]
+__all__ = ["CLEAR", "ToolSet", "fitting", "named", "scores"]
 
 _ALIKE: Final = """
 open unlock unbar unseal entrance gate door let through enter inside admit
@@ -75,6 +75,9 @@ _KEPT: Final = 0.6
 _AT_ONCE: Final = 3
 _NEAR_BEST: Final = 0.5
 _FITS_AS_WELL: Final = 0.9
+
+CLEAR: Final = 1.0
+"""A score that small talk seldom reaches: the line asks for the action, or speaks of what it is about."""
 
 
 def _stem(word: str) -> str:
@@ -162,18 +165,11 @@ def scores(definitions: Sequence[ActionDefinition], text: str) -> dict[str, floa
     return _Index(definitions).scores(text)
 
 
-def fitting(definitions: Sequence[ActionDefinition], lines: Sequence[str]) -> frozenset[str]:
-    """The names of the actions that the words of ``lines`` fit best: one, several that fit alike, or none.
-
-    ``lines`` are the player's, the last one first: an earlier one counts where later ones fit nothing ("yes, do it").
-    """
-    index = _Index(definitions)
-    for line in lines:
-        found = index.scores(line)
-        best = max(found.values(), default=0.0)
-        if best > 0.0:
-            return frozenset(name for name, score in found.items() if score >= best * _FITS_AS_WELL)
-    return frozenset()
+def fitting(definitions: Sequence[ActionDefinition], line: str) -> dict[str, float]:
+    """The scores of the actions that the words of ``line`` fit best: of one, of several that fit alike, or of none."""
+    found = scores(definitions, line)
+    best = max(found.values(), default=0.0)
+    return {name: score for name, score in found.items() if score >= best * _FITS_AS_WELL}
 
 
 def named(values: Sequence[Any], line: str) -> list[Any]:

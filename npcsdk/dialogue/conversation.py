@@ -37,7 +37,7 @@ from npcsdk.errors import NpcError
 from npcsdk.events import Event, Failed, Tokens
 from npcsdk.memory.recall import Passage
 from npcsdk.prompt.budget import Shares
-from npcsdk.prompt.build import REACT_LINE, event_line, state_line
+from npcsdk.prompt.build import REACT_LINE, now_lines
 from npcsdk.prompt.compose import Composed, Composer, Stable
 from npcsdk.prompt.untrusted import scrubbed
 
@@ -206,10 +206,10 @@ class Conversation:
             self._mind.summaries.turn_begins()
         try:
             definitions = self.npc.allowed(self._definitions())
-            shown, _ = self._offering.now(definitions, self._state, line)
+            shown, offer = self._offering.now(definitions, self._state, line)
             stable = self._composer.stable(self.npc.sections(self._state), tools_of(shown))
             found = self._recall_for(line, self._state) if line.strip() else []
-            now = [state_line(self._state)] if line and state_line(self._state) else []
+            now = now_lines(self._state, asked=offer.asked) if line else []
             composed = self._filled(stable, found, now, scrubbed(line))
             prompt = composed.prompt(self._template)
             return preparation.run(
@@ -373,7 +373,9 @@ class Conversation:
         definitions = self.npc.allowed(self._definitions())
         shown, offer = self._offering.now(definitions, turn.state, turn.happening or turn.line)
         passages = self._recall(turn)
-        turn.composed = composed = self._compose(turn, shown, passages)
+        stable = self._composer.stable(self.npc.sections(turn.state), tools_of(shown))
+        now = now_lines(turn.state, happening=turn.happening, asked=offer.asked)
+        turn.composed = composed = self._filled(stable, passages, now, turn.line)
         turn.dropped = composed.dropped
         turn.recalled = self._history.recalled(composed, passages)
         machine = turn.machine = TurnMachine(
@@ -484,15 +486,6 @@ class Conversation:
             now=self._mind.time.now(state),
             without=self._cut_short,
         )
-
-    def _compose(
-        self, turn: Running, definitions: Sequence[ActionDefinition], passages: Sequence[Passage]
-    ) -> Composed:
-        stable = self._composer.stable(self.npc.sections(turn.state), tools_of(definitions))
-        now = [state_line(turn.state)] if state_line(turn.state) else []
-        if turn.happening:
-            now.append(event_line(turn.happening))
-        return self._filled(stable, passages, now, turn.line)
 
     def _filled(self, stable: Stable, passages: Sequence[Passage], now: Sequence[str], line: str) -> Composed:
         shown = [(item.source, item.text) for item in passages]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.cooldown import Cooldowns
-from npcsdk.actions.relevance import ToolSet, fitting, named
+from npcsdk.actions.relevance import CLEAR, ToolSet, fitting, named
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
 from npcsdk.dialogue.mind import Limits
@@ -64,8 +64,12 @@ class Offering:
         }
         legal = {name: offered for name, offered in offer.actions.items() if name in names}
         unfit: dict[str, str] = {}
+        asked: tuple[str, ...] = ()
         if self._by_words:
-            fit = fitting([offered.definition for offered in legal.values()], (text, self._before))
+            fits = [offered.definition for offered in legal.values()]
+            fit = fitting(fits, text)
+            asked = tuple(name for name, score in fit.items() if score >= CLEAR)
+            fit = fit or fitting(fits, self._before)  # "yes, do it"
             self._before = text
             reason = "another action fits the words better" if fit else "no words of the line fit it"
             unfit = {
@@ -76,7 +80,7 @@ class Offering:
                 for name, offered in legal.items()
                 if name in fit
             }
-        return shown, Offer(legal, {**offer.withheld, **unshown, **unfit})
+        return shown, Offer(legal, {**offer.withheld, **unshown, **unfit}, asked)
 
     def used(self, definition: ActionDefinition) -> None:
         """The character has done it."""

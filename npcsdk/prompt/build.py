@@ -19,7 +19,7 @@ __all__ = [
     "REACT_LINE",
     "Section",
     "assemble",
-    "event_line",
+    "now_lines",
     "state_line",
     "system_sections",
     "system_text",
@@ -136,9 +136,16 @@ def _state_value(value: Any) -> str:
     return ""
 
 
-def event_line(happening: str) -> str:
-    """An event in the game, as the passage that tells a character of it."""
-    return f"Event: {one_line(happening)}"
+def now_lines(state: Mapping[str, Any], *, happening: str = "", asked: Iterable[str] = ()) -> list[str]:
+    """The passages of this turn alone: the game's state, an event in the game, and which actions the player's words ask
+    for (told to a model that is too small to see it)."""
+    wanted = ", ".join(asked)
+    lines = [
+        state_line(state),
+        f"Event: {one_line(happening)}" if happening else "",
+        f"Asked for: {wanted}" if wanted and not happening else "",
+    ]
+    return [line for line in lines if line]
 
 
 def user_message(template: Template, contexts: Sequence[str], line: str) -> str:

@@ -95,7 +95,9 @@ def test_for_a_model_too_small_to_choose_the_words_choose(open_world: Any) -> No
         "too small to choose"
         in {item.name: item.reason for item in explained(events).withheld}["brew_potion"]
     )
+    assert "<context> Asked for: ring_bell </context>\nRing the bell!" in backend.requests[-1].prompt.text
     assert explained(list(talk.say("Now, please."))).offered == ("ring_bell",), "the line before"
+    assert backend.requests[-1].prompt.text.count("Asked for") == 1, "of the line before"
     shown = in_prompt(backend)
     assert explained(list(talk.say("You look tired."))).offered == ()
     assert in_prompt(backend) == shown, "the prompt stays: nothing is computed again"

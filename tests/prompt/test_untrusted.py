@@ -16,8 +16,7 @@ from npcsdk.dialogue.turn import Result, TurnMachine
 from npcsdk.persona.schema import Persona
 from npcsdk.prompt.build import (
     assemble,
-    event_line,
-    state_line,
+    now_lines,
     system_sections,
     system_text,
     tool_schemas,
@@ -127,7 +126,8 @@ def persona_of(text: str) -> Persona:
 def test_every_field_of_a_prompt_is_defused(text: str) -> None:
     """The control tokens of a whole prompt are those that the template itself put there, whoever wrote what."""
     state: dict[str, Any] = {"place": text, text: "here", "nearby": [text, {"name": text, "id": 1}]}
-    user = user_message(TEMPLATE, [text, state_line(state), event_line(text)], text)
+    now = [*now_lines(state, happening=text), *now_lines({}, asked=[text])]
+    user = user_message(TEMPLATE, [text, *now], text)
     prompt = assemble(
         TEMPLATE,
         system=system_text(system_sections(WorldText(text), persona_of(text), [text])),
@@ -150,7 +150,7 @@ def test_every_field_of_a_prompt_is_defused(text: str) -> None:
             assert all(allowed.fullmatch(item) for item in found), found
     assert sum(segment.control for segment in prompt.segments) == 5
     assert prompt.text.count("<tool>") == prompt.text.count("</tool>") == 1
-    contexts = 1 + sum(bool(part) for part in (True, state_line(state), True))
+    contexts = 2 + len(now)
     assert prompt.text.count("<context>") == prompt.text.count("</context>") == contexts
 
 
