@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.cooldown import Cooldowns
+from npcsdk.actions.quantities import numbers
 from npcsdk.actions.relevance import CLEAR, ToolSet, fitting, named
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
@@ -104,7 +106,7 @@ class Offering:
 
 
 def _narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
-    """Choices that the line names go before those that it does not; free strings hold plain words.
+    """Choices and numbers that the line names go before those that it does not; free strings hold plain words.
 
     A model that loses its place takes any choice, and writes the end of the call into a string.
     """
@@ -116,6 +118,10 @@ def _narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
         made["enum"] = named(cast("Sequence[Any]", made["enum"]), line)
     elif made.get("type") == "string" and not made.keys() & {"enum", "const", "pattern", "format"}:
         made["pattern"] = _PLAIN
+    elif made.get("type") == "integer" and not made.keys() & {"enum", "const"}:
+        least, most = made.get("minimum", 0), made.get("maximum", math.inf)
+        if said := [number for number in numbers(line) if least <= number <= most]:
+            made["enum"] = list(dict.fromkeys(said))
     return made
 
 

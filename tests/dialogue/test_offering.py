@@ -113,6 +113,17 @@ def test_for_a_model_too_small_to_choose_free_strings_are_plain_words(open_world
     assert "pattern" not in backend.requests[-1].prompt.text
 
 
+def test_for_a_model_too_small_to_choose_numbers_are_those_of_the_line(open_world: Any) -> None:
+    calls = [FORMAT.render_call("ring", {"times": times}) for times in (3, 12, 7)]
+    world, _ = open_world(calls, options={"limits": {"choose": "words"}})
+    times = {"type": "integer", "minimum": 1, "maximum": 20}
+    schema = {"type": "object", "properties": {"times": times}, "required": ["times"]}
+    world.add_actions([ActionDefinition(name="ring", description="Ring.", parameters=schema)])
+    talk = world.open("bram")
+    lines = ("Ring a dozen times!", "Ring a dozen times, not ninety!", "Ring as often as you like!")
+    assert [made(list(talk.say(line))) for line in lines] == [[], ["ring"], ["ring"]]
+
+
 def test_an_action_cools_down_in_the_turn_and_over_conversations(open_world: Any) -> None:
     world, _ = open_world([f"{BOW} {BOW}", BOW, BOW])
     world.add_actions([ActionDefinition(name="bow", cooldown=3600)])
