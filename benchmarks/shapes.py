@@ -12,14 +12,17 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks._stretch import BEGUN_WITH, stretch
 from benchmarks.harness import Skipped
 
 __all__ = ["B4", "M100", "Shape", "build"]
 
-NEEDED = ("torch", "transformers", "onnx_ir")
+NEEDED = ("torch", "transformers", "onnx_ir", "onnx")
+LARGE = 1_000_000_000
+"""Weights from which a model is built small and stretched: the builder would need four bytes of memory for each."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,18 @@ class Shape:
     @property
     def name(self) -> str:
         return f"nemotron-{self.hidden_size}x{self.num_hidden_layers}"
+
+    @property
+    def weights(self) -> int:
+        """Numbers in the layers."""
+        heads = 2 * (self.num_attention_heads + self.num_key_value_heads) * self.head_dim
+        return self.num_hidden_layers * self.hidden_size * (heads + 2 * self.intermediate_size)
+
+    def tokens(self, least: int) -> int:
+        """A vocabulary of at least so many. The builder takes any matrix of its height for the last one, so no other
+        may be as high."""
+        rows = -(-least // 64) * 64
+        return rows + 64 if rows in (self.intermediate_size, self.hidden_size) else rows
 
 
 M100 = Shape(
@@ -73,7 +88,7 @@ def build(
     out = cache / f"{shape.name}-{f'{vocabulary}-' if vocabulary else ''}{precision}"
     done = out / "shape.json"
     wanted = json.dumps(
-        {"recipe": 2, **asdict(shape), "tokenizer": (tokenizer / "tokenizer.json").stat().st_size}
+        {"recipe": 3, **asdict(shape), "tokenizer": (tokenizer / "tokenizer.json").stat().st_size}
     )
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return out
@@ -87,11 +102,12 @@ def build(
     from transformers import NemotronConfig, NemotronForCausalLM
 
     known = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab_size(with_added_tokens=True)
-    vocabulary = max(vocabulary, known)
+    large = shape.weights > LARGE
+    begun = replace(shape, num_hidden_layers=BEGUN_WITH) if large else shape
     torch.manual_seed(0)
-    fields = asdict(shape)
+    fields = asdict(begun)
     config = NemotronConfig(
-        vocab_size=(vocabulary + 63) // 64 * 64,
+        vocab_size=begun.tokens(known if large else max(vocabulary, known)),
         # The builder knows no other value (it does not read Nemotron's name for it).
         norm_eps=1e-6,
         partial_rotary_factor=0.5,
@@ -118,6 +134,8 @@ def build(
     result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if result.returncode:
         raise Skipped(f"the builder of onnxruntime-genai failed: {result.stderr.strip().splitlines()[-1]}")
+    if large:
+        stretch(out, shape.num_hidden_layers, shape.tokens(max(vocabulary, known)))
     shutil.copy(tokenizer / "tokenizer.json", out / "tokenizer.json")
     shutil.rmtree(source, ignore_errors=True)
     shutil.rmtree(out / "cache", ignore_errors=True)
