@@ -16,7 +16,8 @@ from npcsdk.backends import registry
 from npcsdk.backends.base import Prompt, Request, Sampling, Segment
 from npcsdk.cli.main import app
 from npcsdk.errors import ModelError
-from npcsdk.models.convert import convert
+from npcsdk.models.convert import convert, to_onnx
+from npcsdk.models.convert.checkpoint import read_checkpoint
 from tests.backends.conformance import say
 from tests.backends.tiny import hugging_face
 from tests.backends.toy import byte_fallback, byte_level
@@ -97,16 +98,18 @@ def test_onnx_keeps_nemotrons_own_epsilon(tmp_path: Path) -> None:
     for needed in ("onnxruntime_genai", "onnx_ir"):
         pytest.importorskip(needed)
     source = hugging_face(tmp_path / "nemotron", "nemotron", byte_level(), head=32)
-    steps: list[float] = []
+    told: list[tuple[str, float]] = []
     folder = convert(
         str(source),
         "onnx",
         tmp_path / "onnx",
         precision="fp32",
-        report=lambda what, done: steps.append(done),
+        report=lambda what, done: told.append((what, done)),
     )
+    steps = [done for _, done in told]
     assert steps == sorted(steps)
     assert steps[-1] == 1
+    assert any(what.startswith("layer 2 of ") for what, _ in told)
     backend: Any = registry.load(registry.resolve(str(folder)))
     ids = backend._encoding.encode(TALK)
     logits = backend._runtime.new_cache().append(ids)
@@ -169,6 +172,16 @@ def test_weights_that_were_cut_off_are_refused(made: Path, tmp_path: Path) -> No
     with pytest.raises(ModelError) as caught:
         convert(str(folder), "gguf", tmp_path / "model.gguf")
     assert caught.value.code == "model_broken"
+
+
+def test_what_the_onnx_builder_would_build_wrong_is_refused(made: Path, tmp_path: Path) -> None:
+    """It knows the last layer by its height alone, and goes on without a word when another is as high."""
+    for needed in ("onnxruntime_genai", "onnx_ir"):
+        pytest.importorskip(needed)
+    whole = read_checkpoint(made / "nemotron")
+    checkpoint = replace(whole, network=replace(whole.network, inner=whole.network.vocabulary))
+    with pytest.raises(ModelError, match="for its last"):
+        to_onnx.write(checkpoint, tmp_path, "int4", lambda what, done: None)
 
 
 @pytest.mark.parametrize(

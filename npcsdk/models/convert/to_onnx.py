@@ -27,7 +27,7 @@ __all__ = ["PRECISIONS", "write"]
 PRECISIONS = ("int4", "int8", "fp32")
 _NEEDED = ("onnxruntime_genai", "torch", "transformers", "onnx_ir")
 _MADE = ("model.onnx", "model.onnx.data", "genai_config.json")
-_LAYER = re.compile(r"decoder layer (\d+)", re.IGNORECASE)
+_LAYER = re.compile(r"reading (?:decoder )?layer (\d+)", re.IGNORECASE)  # 0.14 has the word
 
 
 def write(checkpoint: Checkpoint, out: Path, precision: str, report: Report) -> None:
@@ -43,6 +43,17 @@ def write(checkpoint: Checkpoint, out: Path, precision: str, report: Report) -> 
         raise MissingExtra(
             f"The ONNX builder needs what is not installed: {packages}.",
             hint='Install what converting needs: pip install "npcsdk[convert]"',
+        )
+    network = checkpoint.network
+    if network.vocabulary in (
+        network.inner,
+        network.heads * network.head_size,
+        network.kv_heads * network.head_size,
+    ):
+        raise ModelError(
+            f"The ONNX builder would take a layer of this model for its last: both are {network.vocabulary} high.",
+            code="conversion_failed",
+            hint="Add a few unused tokens to the vocabulary, or convert to another format.",
         )
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         source, built = Path(scratch) / "source", Path(scratch) / "built"
