@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib.util
 import itertools
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -86,6 +88,11 @@ class _Stores:
         self.many = opened(self.many_size, copied=True)
         self.crowd = opened(self.crowd_size, copied=False)
         self.scribe = Scribe(seed=5)
+        gc.collect()
+        gc.freeze()  # or the collection before each measurement would look through a million records
+        stack.callback(gc.unfreeze)
+        if hasattr(os, "sync"):
+            os.sync()  # what was copied is not written to the disk while writes are measured
 
     def _ask(self, memory: Memory, npc: str, question: str) -> float:
         return timed(lambda: memory.recall(question, npc=npc, interlocutor="player", tags=TAGS))

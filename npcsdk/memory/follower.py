@@ -130,6 +130,8 @@ class Follower:
             try:
                 if not self._wait_for_work():
                     break
+                if self._deadline is None:
+                    self._journal.make_room()
                 if self._index is None:
                     self._index = self._opens()
                     self._repair(self._index)

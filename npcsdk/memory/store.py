@@ -18,6 +18,7 @@ __all__ = ["FILE_NAME", "Store"]
 SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6E706373  # "npcs": tells our file from any other SQLite database
 FILE_NAME = "journal.sqlite3"
+_ROOM = 4_300_000  # bytes: SQLite begins the log anew after 1,000 pages
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -65,6 +66,7 @@ class Store:
         self._where = "in-memory journal" if directory is None else str(directory / FILE_NAME)
         self._owner: Ownership | None = None
         self._closed = False
+        self._roomy = directory is None
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -112,6 +114,28 @@ class Store:
         with self.lock, self.translated():
             self.db.execute("VACUUM")
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def make_room(self) -> None:
+        """Makes the write-ahead log as long as it will be before it is used again from its beginning. Once is enough.
+
+        A commit that lengthens a file waits for the file system's own journal, too; one that overwrites, for itself
+        alone: a seventh less on ext4.
+        """
+        with self.lock:
+            if self._roomy or self._closed:
+                return
+            self._roomy, db = True, self.db
+            cache = int(db.execute("PRAGMA cache_size").fetchone()[0])
+            db.execute("PRAGMA cache_size = 10")  # what does not fit goes to the log at once
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("INSERT INTO meta (key, value) VALUES ('room', zeroblob(?))", (_ROOM,))
+            except sqlite3.Error:
+                pass  # a full disk, say: whoever writes will be told
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                db.execute(f"PRAGMA cache_size = {cache}")
 
     def close(self) -> None:
         """Folds the write-ahead log into the file and lets the folder go. May be called again."""

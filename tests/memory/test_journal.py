@@ -352,6 +352,24 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_room_is_made_for_what_will_be_written_and_leaves_no_trace(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append([entry("The heron met a fox.")])
+    log = tmp_path / f"{FILE_NAME}-wal"
+    before = log.stat().st_size
+    journal.make_room()
+    full = log.stat().st_size
+    assert full > before + 4_000_000
+    journal.append([entry(f"Cart {number} rolled by.") for number in range(100)])
+    assert log.stat().st_size == full
+    journal.close()
+    assert (tmp_path / FILE_NAME).stat().st_size < 200_000
+    again = Journal(tmp_path)
+    assert len(again.of_npc("mira")) == 101
+    assert again.check() == []
+    again.close()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(MemoryStoreError, match="file") as caught:

@@ -51,7 +51,7 @@ def test_it_is_stopped_and_started_again(chroma: Chroma, tmp_path: Path, open_me
     index = memory._follower.index
     assert index is not None
     assert index.positions("mira") == {1, 2}
-    assert memory.forget("stork") == 1
+    assert memory.forget("stork").records == 1
     assert memory.indexed(60)
     assert index.positions("mira") == {1}
 
