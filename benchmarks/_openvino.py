@@ -1,6 +1,6 @@
 """OpenVINO GenAI, alone and against llama-server with a model of the same shape.
 
-Prompts are token ids, as in `benchmarks._llama`, whose rival this is too. The weights are int8 here and Q8_0 there.
+Prompts are token ids, as in `benchmarks._sides`. The weights are int8 here and Q8_0 there.
 """
 
 from __future__ import annotations
@@ -9,31 +9,28 @@ import importlib.util
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks._checkpoint import checkpoint
-from benchmarks._gguf import gguf
-from benchmarks._llama import (
+from benchmarks._sides import (
     CACHED,
-    CHARACTERS,
-    COMMON,
     NEW,
     OWN,
     REPLY,
-    SERVER,
+    SAMPLING,
     Ours,
-    Server,
-    at_once,
+    at_once_rows,
+    gap,
     ids_of,
     one_after_the_other,
     row_of,
-    server_path,
 )
 from benchmarks.harness import Row, Setting, Skipped, interleaved
 from benchmarks.shapes import M100
 from npcsdk.backends import registry
-from npcsdk.backends.base import Piece, Prompt, Request, Sampling, Segment
+from npcsdk.backends.base import Piece, Prompt, Request, Segment
 from npcsdk.models.convert import convert
 
 __all__ = ["rows"]
@@ -48,20 +45,19 @@ def rows(setting: Setting) -> Iterator[Row]:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise Skipped(f"OpenVINO's rows need the packages {', '.join(missing)}")
-    binary = server_path(setting)
     ours = Ours(registry.load(registry.resolve(str(model(setting.cache)))))
+    amx = _has_amx()
+    note = "the same shape in Q8_0" + (
+        "" if amx else "; a processor without AMX, where 2.1 is the bar instead of 2.5"
+    )
     try:
         bare = Bare(ours)
         yield _decode(ours, bare, setting)
         yield _first_token(ours, bare, setting)
+        yield gap(ours, "OpenVINO", setting)
         yield one_after_the_other(ours, "OpenVINO", setting)
-        if binary is None or importlib.util.find_spec("gguf") is None:
-            note = f"no llama-server to compare with: name one by --llama-server or {SERVER}"
-            yield from _against(ours, None, setting, note)
-        else:
-            with Server(binary, gguf(M100, setting.cache), CELLS) as server:
-                note = "floor: llama-server, 8 slots, the same shape in Q8_0"
-                yield from _against(ours, server, setting, note)
+        bar = 2.5 if amx else 2.1
+        yield from at_once_rows(ours, "OpenVINO", setting, cells=CELLS, bar=bar, note=note)
     finally:
         ours.backend.close()
 
@@ -77,7 +73,7 @@ def model(cache: Path) -> Path:
 def request_of(ids: Sequence[int], limit: int) -> Request:
     return Request(
         prompt=Prompt((Segment("", ids=tuple(ids)),)),
-        sampling=Sampling(temperature=0.7, top_p=0.95, top_k=40, seed=1, max_tokens=limit),
+        sampling=replace(SAMPLING, max_tokens=limit),
     )
 
 
@@ -161,42 +157,6 @@ def _first_token(ours: Ours, bare: Bare, setting: Setting) -> Row:
         bar=1.15,
         better="lower",
         note=f"{CACHED} tokens and more cached, {NEW} new; floor: the bare pipeline, which computes the new ones only",
-    )
-
-
-def _against(ours: Ours, server: Server | None, setting: Setting, note: str) -> Iterator[Row]:
-    sides: list[Ours | Server] = [ours] if server is None else [ours, server]
-    prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
-    for side in sides:  # Only replies are measured: the prompts are computed before.
-        at_once(side, prompts, 2)
-    speeds = interleaved(
-        *((lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(6)
-    )
-    amx = _has_amx()
-    yield row_of(
-        f"{CHARACTERS} characters at once, OpenVINO 100M",
-        speeds,
-        unit="tok/s",
-        bar=2.5 if amx else 2.1,
-        better="higher",
-        note=note + ("" if amx else "; a processor without AMX, where 2.1 is the bar instead of 2.5"),
-    )
-    fresh = itertools.count(1000, CHARACTERS + 1)
-
-    def cold(side: Ours | Server) -> float:
-        seed = next(fresh)
-        common = ids_of(COMMON, seed)
-        starts = [[*common, *ids_of(NEW, seed + 1 + at)] for at in range(CHARACTERS)]
-        return max(at_once(side, starts, 4)[1]) * 1000
-
-    slowest = interleaved(*((lambda side=side: cold(side)) for side in sides), rounds=setting.rounds(5))
-    yield row_of(
-        f"{CHARACTERS} start cold with a common {COMMON}-token prefix: slowest first token, OpenVINO 100M",
-        slowest,
-        unit="ms",
-        bar=0.3,
-        better="lower",
-        note=note,
     )
 
 

@@ -10,21 +10,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import _llama, _openvino, shapes
+from benchmarks import _llama, _openvino, _served, _sides, _transformers, shapes
+from benchmarks._sides import REPLY, by_steps
 from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
 from npcsdk.backends.sampler import Sampler
 from npcsdk.errors import ModelError
 
-CACHED, NEW, REPLY, IDLE = 2000, 40, 128, 6
+CACHED, NEW, IDLE = 2000, 40, 6
 TALK = [
     "the",
     "gate",
@@ -45,12 +46,13 @@ TALK = [
 ]
 
 
-PARTS = ("onnx", "llama", "openvino")
+PARTS = ("onnx", "llama", "openvino", "transformers", "server")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--llama-server", help=f"the rival of llama.cpp's and OpenVINO's rows (default: ${_llama.SERVER})"
+        "--llama-server",
+        help=f"the rival of llama.cpp's and OpenVINO's rows, and the server's (default: ${_sides.SERVER})",
     )
     parser.add_argument(
         "--large", action="store_true", help="backends: the shape of Nemotron Mini 4B as well"
@@ -61,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(setting: Setting) -> Iterator[Row]:
     asked = setting.option("runtime")
     absent: list[str] = []
-    for name, part in (("onnx", _onnx), ("llama", _llama.rows), ("openvino", _openvino.rows)):
+    for name, part in zip(
+        PARTS, (_onnx, _llama.rows, _openvino.rows, _transformers.rows, _served.rows), strict=True
+    ):
         if asked in (None, name):
             try:
                 yield from part(setting)
@@ -191,33 +195,22 @@ def _decode(pair: Pair, name: str, setting: Setting, bar: float) -> Iterator[Row
 
 
 def _steps(pair: Pair, request: Request, rounds: int) -> tuple[float, float, int]:
-    """Median seconds of a token through the backend and in a bare loop, and how many were measured.
+    """Median seconds of a token through the backend and in a bare loop, and how many were measured."""
 
-    They go token by token in changing order, so that what disturbs the machine disturbs both alike.
-    """
-    ours: list[float] = []
-    floor: list[float] = []
-    clock = time.perf_counter
-    for _ in range(rounds):
-        generation = pair.backend.generate(request)
-        next(iter(generation))
+    def loop() -> Callable[[], object]:
         sampler = Sampler(request.sampling)
         pair.raw.rewind_to(pair.fed - 1)
         pair.raw.append_tokens([100])
         token = sampler.pick(pair.raw.get_logits()[0, -1])
-        for step in range(2 * (REPLY - 8)):
-            if step % 4 in (0, 3):
-                started = clock()
-                pair.raw.append_tokens([token])
-                token = sampler.pick(pair.raw.get_logits()[0, -1])
-                floor.append(clock() - started)
-            else:
-                started = clock()
-                piece = next(generation, None)  # type: ignore[call-overload]
-                took = clock() - started
-                if isinstance(piece, Piece) and len(piece.ids) == 1:
-                    ours.append(took)
-        generation.close()  # type: ignore[attr-defined]
+
+        def step() -> None:
+            nonlocal token
+            pair.raw.append_tokens([token])
+            token = sampler.pick(pair.raw.get_logits()[0, -1])
+
+        return step
+
+    ours, floor = by_steps(lambda: iter(pair.backend.generate(request)), loop, rounds)
     return median(ours), median(floor), min(len(ours), len(floor))
 
 
