@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,17 @@ from typing import Any, cast
 
 from npcsdk.errors import ModelError
 
-__all__ = ["AGAIN", "Facts"]
+__all__ = ["AGAIN", "PAGE", "Facts", "cache_pages", "step_tokens"]
 
 AGAIN = "Copy the whole folder, or make it again: npcsdk models convert FOLDER OUT --to openvino."
 """What helps a folder that is not whole."""
+PAGE = 32
+"""Tokens of a page on CPUs; on GPUs it is 16, so the budget holds there too."""
+_CACHE_BYTES = 1 << 30
+_ELEMENTS = {"u8": 1, "f16": 2, "bf16": 2, "f32": 4}
+_STEP_TOKENS = (32, 256)
+_WEIGHTS_PER_STEP = 5_400_000_000
+"""Bytes of weights, times tokens: what a core with AVX-512 does with in 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +64,31 @@ class Facts:
             raise ModelError(
                 f"{path} cannot be used: {type(error).__name__}: {error}.", code="model_broken", hint=AGAIN
             ) from error
+
+
+def cache_pages(options: Mapping[str, Any], facts: Facts, window: int) -> int:
+    """How many pages of keys and values the budget allows."""
+    page = facts.page_numbers * _ELEMENTS[str(options.get("cache_type", "f16"))] * PAGE
+    least = -(-window // PAGE) + 1
+    budget = int(options.get("cache_bytes", max(_CACHE_BYTES, page * least)))
+    if budget < page * least:
+        raise ModelError(
+            f"One conversation of {window} tokens needs {page * least} bytes of cache, and cache_bytes is {budget}.",
+            code="option_invalid",
+            hint="Raise the option cache_bytes, or lower context_length.",
+        )
+    return budget // page
+
+
+def step_tokens(folder: Path, device: str, threads: int = 0) -> int:
+    """How many tokens a step may compute to take about 50 ms; everybody waits for a step. Fixed when a model is loaded.
+
+    Args:
+        threads: of one computation; 0 for one on each core.
+    """
+    least, most = _STEP_TOKENS
+    if device != "CPU":
+        return most
+    weights = (folder / "openvino_model.bin").stat().st_size
+    wanted = _WEIGHTS_PER_STEP * (threads or os.cpu_count() or 1) // max(weights, 1)
+    return min(max(wanted // least * least, least), most)

@@ -18,7 +18,8 @@ Options of a `ModelSource`:
     cache_type      "u8" (the runtime's choice on CPUs), "f16", "bf16" or "f32".
     context_length  tokens of prompt and reply together, at most the model's.
     cache_bytes     bytes for the pages of all conversations: 1 GiB, or one whole window if that is more.
-    batch_tokens    tokens that a step computes at most: 256. Fewer keep running replies smoother while a prompt joins.
+    batch_tokens    tokens that a step computes at most: 32 to 256, by what a processor can be expected to compute in
+                    50 ms. Fewer keep running replies smoother while a prompt joins.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.failures import ran_out_of_memory
 from npcsdk.backends.guidance import Guidance
 from npcsdk.backends.openvino_beginnings import Beginnings
-from npcsdk.backends.openvino_facts import AGAIN, Facts
+from npcsdk.backends.openvino_facts import AGAIN, PAGE, Facts, cache_pages, step_tokens
 from npcsdk.backends.openvino_tags import generation_config, structural_tags
 from npcsdk.backends.options import check_options
 from npcsdk.backends.signal_stack import kept_signal_stack
@@ -71,15 +72,16 @@ sys.modules.setdefault("openvino_telemetry", cast("Any", None))
 openvino: Any = importlib.import_module("openvino")
 genai: Any = importlib.import_module("openvino_genai")
 
-_CACHE_BYTES = 1 << 30
 _PATIENCE = 0.002  # Seconds.
 _KEPT = 16  # Constraints that are known as the runtime is told them.
-_BLOCK = 32  # Tokens of a page on CPUs; on GPUs it is 16, so the budget holds there too.
+_STEP_TOKENS = (32, 256)
+_WEIGHTS_PER_STEP = (
+    5_400_000_000  # Bytes of weights, times tokens: what a core with AVX-512 does with in 50 ms.
+)
 _NOT_OURS = ("sampling", "contexts", "limits")  # Options of a whole world; these are the dialogue's.
 _CHOICES = {"precision": ("f32", "f16", "bf16"), "cache_type": ("u8", "f16", "bf16", "f32")}
 _NUMBERS = ("threads", "context_length", "cache_bytes", "batch_tokens")
 _PLACES = re.compile(r"(?:Exception from|Check '[^']*' failed at) \S+:\d+:\s*")
-_ELEMENTS = {"u8": 1, "f16": 2, "bf16": 2, "f32": 4}
 _FILES = (
     "openvino_model.xml",
     "openvino_model.bin",
@@ -396,31 +398,19 @@ def load(source: ModelSource) -> Backend:
     unknown = encoding.token_id("<unk>")
     if unknown is not None and unknown not in facts.ends:
         facts = replace(facts, silent=facts.silent | {unknown})
-    pages = _pages(options, facts, window)
+    pages = cache_pages(options, facts, window)
     pipeline = _pipeline(folder, device, options, pages)
-    engine = _Engine(pipeline, encoding, facts.silent, Beginnings(_BLOCK, pages))
+    engine = _Engine(pipeline, encoding, facts.silent, Beginnings(PAGE, pages))
     return _OpenVinoBackend(engine, encoding, source, window, facts)
-
-
-def _pages(options: Mapping[str, Any], facts: Facts, window: int) -> int:
-    """How many pages of keys and values the budget allows."""
-    page = facts.page_numbers * _ELEMENTS[str(options.get("cache_type", "f16"))] * _BLOCK
-    least = -(-window // _BLOCK) + 1
-    budget = int(options.get("cache_bytes", max(_CACHE_BYTES, page * least)))
-    if budget < page * least:
-        raise ModelError(
-            f"One conversation of {window} tokens needs {page * least} bytes of cache, and cache_bytes is {budget}.",
-            code="option_invalid",
-            hint="Raise the option cache_bytes, or lower context_length.",
-        )
-    return budget // page
 
 
 def _pipeline(folder: Path, device: str, options: Mapping[str, Any], pages: int) -> Any:
     scheduler = genai.SchedulerConfig()
     scheduler.enable_prefix_caching = True
     scheduler.dynamic_split_fuse = True  # A long prompt goes in pieces between the others' tokens.
-    scheduler.max_num_batched_tokens = int(options.get("batch_tokens", 256))
+    scheduler.max_num_batched_tokens = int(
+        options.get("batch_tokens", step_tokens(folder, device, int(options.get("threads", 0))))
+    )
     scheduler.num_kv_blocks = pages
     properties: dict[str, Any] = {}
     for option, name in (("precision", "INFERENCE_PRECISION_HINT"), ("cache_type", "KV_CACHE_PRECISION")):

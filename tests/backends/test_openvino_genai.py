@@ -16,6 +16,7 @@ import pytest
 
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, CancelFlag, Constraint, Piece, Prompt, Request, Segment
+from npcsdk.backends.openvino_facts import step_tokens
 from npcsdk.errors import BackendError, ModelError
 from npcsdk.models.convert import convert
 from tests.backends.conformance import GREEDY, WILD, Conformance, long_prompt, say
@@ -288,6 +289,18 @@ def test_auto_falls_back_to_the_processor_and_says_so(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the runtime knows there how much memory is left")
+@pytest.mark.parametrize(
+    ("megabytes", "threads", "tokens"), [(1, 1, 256), (64, 1, 64), (64, 2, 160), (400, 1, 32)]
+)
+def test_a_step_is_as_long_as_others_can_wait(
+    tmp_path: Path, megabytes: int, threads: int, tokens: int
+) -> None:
+    with (tmp_path / "openvino_model.bin").open("wb") as weights:
+        weights.truncate(megabytes << 20)
+    assert step_tokens(tmp_path, "CPU", threads) == tokens
+    assert step_tokens(tmp_path, "GPU", threads) == 256
+
+
 def test_a_cache_larger_than_the_machine(made: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load(made / "nemotron-ov", cache_bytes=1 << 45)
