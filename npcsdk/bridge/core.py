@@ -46,6 +46,7 @@ _log = logging.getLogger(__name__)
 _INTERRUPTIBLE = 0.25  # seconds: on Windows a wait does not see Ctrl-C
 _TICK = 0.1  # seconds between looks at the clock, at most
 _BACK_SOON = 0.005  # seconds in which a thread that has taken an event is expected to wait for the next
+_BACK_AT_LAST = 0.04
 
 
 class Mailbox:
@@ -138,6 +139,7 @@ class Core:
         self._wakers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._failure: NpcError | None = None
         self._closing = False
+        self._patience = _INTERRUPTIBLE if link.tick is None else min(link.tick, _INTERRUPTIBLE)
         self._tick_at = 0.0
         self._pump = threading.Lock()  # whoever holds it uses the link
         self._pumping: int | None = None  # the thread that does
@@ -273,15 +275,19 @@ class Core:
 
     # Waiting
 
-    def next(self, mailbox: Mailbox) -> Event:
-        """The next event of a turn; blocks, and can be interrupted by Ctrl-C."""
+    def next(self, mailbox: Mailbox, held: HeldSignals | None = None) -> Event:
+        """The next event of a turn; blocks, and can be interrupted by Ctrl-C.
+
+        Args:
+            held: kept by who asks again and again.
+        """
         while True:
             if (item := mailbox.get()) is not None:
                 return item
             if self._closing:
                 item = mailbox.get(_INTERRUPTIBLE)
-            elif not self._lead(mailbox):
-                item = self._follow(mailbox)
+            elif not self._lead(mailbox, held):
+                item = self._follow(mailbox, held)
             if item is not None:
                 return item
 
@@ -292,35 +298,39 @@ class Core:
         self.next(answered)
         return answer.result()
 
-    def _lead(self, mailbox: Mailbox) -> bool:
+    def _lead(self, mailbox: Mailbox, held: HeldSignals | None) -> bool:
         """Move messages in this thread until the mailbox has one; False when another thread does it."""
-        tick = self.link.tick
-        patience = _INTERRUPTIBLE if tick is None else min(tick, _INTERRUPTIBLE)
-        with HeldSignals() as held:
-            if not self._pump.acquire(blocking=False):
-                return False
-            try:
-                self._pumping = threading.get_ident()
-                while not self._closing and mailbox.empty:
-                    self._flush()
-                    with held.let():
-                        self.link.wait(patience)
-                    self._move()
-            except Exception as error:
-                self._break(error)
-            finally:
-                self._give_back()
-            if self._asked:
-                self._send_now()
+        if held is not None and held.thread == threading.get_ident():
+            with held.hold():
+                return self._lead_held(mailbox, held)
+        with HeldSignals() as once:
+            return self._lead_held(mailbox, once)
+
+    def _lead_held(self, mailbox: Mailbox, held: HeldSignals) -> bool:
+        if not self._pump.acquire(blocking=False):
+            return False
+        try:
+            self._pumping = threading.get_ident()
+            while not self._closing and mailbox.empty:
+                self._flush()
+                with held.let():
+                    self.link.wait(self._patience)
+                self._move()
+        except Exception as error:
+            self._break(error)
+        finally:
+            self._give_back()
+        if self._asked:
+            self._send_now()
         return True
 
-    def _follow(self, mailbox: Mailbox) -> Event | None:
+    def _follow(self, mailbox: Mailbox, held: HeldSignals | None) -> Event | None:
         """Wait while another thread moves messages: for an event, or to be the next who does."""
         self._waiting.append(mailbox)
         try:
             if self._pumping == self.thread.ident:
                 self.link.wake()  # so that it lets go
-            return None if self._lead(mailbox) else mailbox.get(_INTERRUPTIBLE)
+            return None if self._lead(mailbox, held) else mailbox.get(_INTERRUPTIBLE)
         finally:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(mailbox)
@@ -374,11 +384,13 @@ class Core:
                 self._pass_on()
                 self._send_now()
                 # A thread that waits has it now. When it has been away for a moment, it is this one's again.
+                away = _BACK_SOON
                 while not self._closing:
                     self._left.acquire()
-                    time.sleep(_BACK_SOON)
+                    time.sleep(away)
                     if not self._pump.locked():
                         break
+                    away = min(2 * away, _BACK_AT_LAST)  # it reads on and on: no need to look so often
         except Exception as error:
             self._break(error)
         finally:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,10 @@ class Launcher:
         """Hand a message to the worker, or keep it until the worker takes it."""
         if not self._port.send(route, payload) and self._process is not None:
             self._process.kill()  # it has not read for very long
+
+    def has_news(self, ready: Container[int]) -> bool:
+        """Whether one of the sockets that are ready is the worker's."""
+        return self._port.has_news(ready)
 
     def receive(self) -> list[tuple[bytes, bytes]]:
         """The worker's messages that are there now."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from npcsdk.bridge.frontend import Frontend, Limits
 from npcsdk.bridge.launcher import OVER, Launcher, WorkerConfig
-from npcsdk.bridge.watch import READ, Waker, Watcher
+from npcsdk.bridge.watch import READ, Waker, new_watcher
 from npcsdk.errors import BridgeError, ProtocolError
 from npcsdk.wire.codec import decode_event, encode
 from npcsdk.wire.faults import fault_of
@@ -66,7 +66,7 @@ class WorkerLink:
         self._frontend = Frontend(Limits(messages_per_minute=None))
         self._ready = False
         self._answers: list[bytes] = []
-        self._poller = Watcher()
+        self._poller = new_watcher()
         self.launcher = Launcher(config, self._poller, self._waker.wake)
         self._poller.register(self._waker.socket.fileno(), READ)
 

@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Container, Generator
 
 from npcsdk.bridge.watch import READ, WRITE, Watch
 from npcsdk.errors import BridgeError
@@ -138,7 +138,7 @@ class Port:
         self._token = secrets.token_hex(16).encode()
         self._worker: socket.socket | None = None
         self._strangers: dict[int, socket.socket] = {}
-        self._messages: deque[tuple[bytes, bytes]] = deque()
+        self._number = -1  # the worker's socket
         self._unsent = bytearray()
         try:
             self._listener = socket.create_server(("127.0.0.1", 0))
@@ -163,7 +163,6 @@ class Port:
     def expect(self) -> str:
         """Forget the last worker and what was on its way to it; the next has to bring the token that this returns."""
         self._forget_worker()
-        self._messages.clear()
         self._unsent.clear()
         self._token = secrets.token_hex(16).encode()
         self._watch(self._listener)
@@ -181,28 +180,29 @@ class Port:
             self._watch(self._worker, READ | WRITE)
         return True
 
+    def has_news(self, ready: Container[int]) -> bool:
+        """Whether `take` would find something, given the sockets that are ready."""
+        return self._number in ready or self._worker is None
+
     def take(self) -> list[tuple[bytes, bytes]]:
         """What has come from the worker; does not wait."""
         if self._worker is None:
             self._accept()
-        if self._worker is not None:
-            if self._unsent:
-                self._go_on(self._worker)
-            self._read(self._worker)
-        taken = list(self._messages)
-        self._messages.clear()
-        return taken
+        if self._worker is None:
+            return []
+        if self._unsent:
+            self._go_on(self._worker)
+        return self._read(self._worker)
 
     def drain(self, timeout: float) -> list[tuple[bytes, bytes]]:
         """What a worker that has ended had sent: to the end of its stream, or until nothing comes for so long."""
         messages = self.take()
         while self._worker is not None:
             self._worker.settimeout(timeout)
-            self._read(self._worker)
-            if not self._messages:
+            more = self._read(self._worker)
+            if not more:
                 break
-            messages += self._messages
-            self._messages.clear()
+            messages += more
         return messages
 
     def close(self) -> None:
@@ -246,23 +246,23 @@ class Port:
             self._dismiss(stranger)
             return
         del self._strangers[stranger.fileno()]
-        self._worker, self._frames = stranger, Frames()
+        self._worker, self._number, self._frames = stranger, stranger.fileno(), Frames()
         for other in list(self._strangers.values()):
             self._dismiss(other)
         self._poller.unregister(self._listener.fileno())  # nobody else is expected
         self._go_on(stranger)
 
-    def _read(self, worker: socket.socket) -> None:
+    def _read(self, worker: socket.socket) -> list[tuple[bytes, bytes]]:
         try:
             data = worker.recv(_READ)
             if data:
-                self._messages.extend(self._frames.feed(data))
-                return
+                return self._frames.feed(data)
         except (BlockingIOError, InterruptedError, TimeoutError):
-            return
+            return []
         except (OSError, ValueError):
             pass
         self._forget_worker()
+        return []
 
     def _go_on(self, worker: socket.socket) -> None:
         if self._unsent:
@@ -284,7 +284,7 @@ class Port:
     def _forget_worker(self) -> None:
         if self._worker is not None:
             self._drop(self._worker)
-            self._worker = None
+            self._worker, self._number = None, -1
 
     def _dismiss(self, stranger: socket.socket) -> None:
         del self._strangers[stranger.fileno()]

@@ -19,7 +19,7 @@ from npcsdk.bridge.access import Access, Role
 from npcsdk.bridge.addresses import cannot_listen, in_use, place_of
 from npcsdk.bridge.backlog import SEND_BUFFER, Backlog
 from npcsdk.bridge.frontend import Limits
-from npcsdk.bridge.watch import READ, WRITE, Watcher
+from npcsdk.bridge.watch import READ, WRITE, new_watcher
 from npcsdk.errors import ProtocolError
 from npcsdk.wire.zmtp import Zmtp, frame
 
@@ -88,7 +88,7 @@ class PlainGate:
         self._behind: dict[bytes, _Connection] = {}
         self._made = 0
         self._resting = False  # the system has no room for another connection just now
-        self.poller = Watcher()
+        self.poller = new_watcher()
         try:
             host, port = place_of(address)
             self._listener = socket.create_server(

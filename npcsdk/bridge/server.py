@@ -104,7 +104,8 @@ class Server:
         self.address = self._gate.address
         poller = self._gate.poller
         self._launcher = Launcher({**config, "limits": limits.for_worker()}, poller, self._waker.wake)
-        poller.register(self._waker.socket.fileno(), READ)
+        self._woken = self._waker.socket.fileno()
+        poller.register(self._woken, READ)
 
     @property
     def worker_pid(self) -> int | None:
@@ -153,13 +154,13 @@ class Server:
     def _turn(self) -> None:
         pause = self._gate.pause_ms
         ready = dict(self._gate.poller.poll(_TICK_MS if pause is None else pause))
-        self._from_worker()
-        self._gate.flush()
+        if self._launcher.has_news(ready):
+            self._from_worker()
+            self._gate.flush()
         self._from_clients(ready)
         self._gate.flush()
-        woken = self._waker.socket.fileno() in ready
         now = time.monotonic()
-        if woken or now >= self._look_at:
+        if self._woken in ready or now >= self._look_at:
             self._waker.clear()
             self._look_at = now + _TICK_MS / 1000
             self._look_around(now)

@@ -11,7 +11,7 @@ import zmq
 
 from npcsdk.bridge.addresses import place_of
 from npcsdk.bridge.keys import Keys
-from npcsdk.bridge.watch import READ, WRITE, Waker, Watcher
+from npcsdk.bridge.watch import READ, WRITE, Waker, new_watcher
 from npcsdk.errors import BridgeError, ProtocolError
 from npcsdk.wire.codec import MESSAGE_BYTES, encode
 from npcsdk.wire.faults import fault_of
@@ -60,7 +60,7 @@ class PlainLink:
         except ValueError as error:
             raise _bad_address(address, error) from error
         self._waker = Waker()
-        self._watcher = Watcher()
+        self._watcher = new_watcher()
         self._watcher.register(self._waker.socket.fileno(), READ)
         self._socket: socket.socket | None = None
         self._number = -1

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from npcsdk.bridge import asking
 from npcsdk.bridge.core import Core, Mailbox
 from npcsdk.bridge.handlers import Handlers
+from npcsdk.bridge.signals import HeldSignals
 from npcsdk.errors import TurnError
 from npcsdk.events import Action, End, Event, Failed
 from npcsdk.wire.messages import NpcInfo, React, Say
@@ -71,9 +72,10 @@ class Turn(_TurnBase):
     """
 
     def __iter__(self) -> Iterator[Event]:
+        held = HeldSignals().keep()
         try:
             while self.last is None:
-                event = self._core.next(self._mailbox)
+                event = self._core.next(self._mailbox, held)
                 self._note(event)
                 if isinstance(event, Action):
                     self._handlers.in_caller(self.id, event)
@@ -82,6 +84,8 @@ class Turn(_TurnBase):
             if self.last is None:
                 self.cancel()
             raise
+        finally:
+            held.end()
 
     def heard(self, offset: int) -> None:
         """The player heard only the first ``offset`` code points: so much is remembered. Blocks until it is.

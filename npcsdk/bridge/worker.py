@@ -80,6 +80,7 @@ class _Tee(Service):
 
     def attach(self, world: WorldLike) -> None:
         gc.freeze()  # what is there now stays: no need to look through it for garbage in the middle of a sentence
+        self._pipe.send(b"", ALIVE)  # before the first turn: it may hang in that one
         super().attach(world)
         self._pipe.send(b"", encode(self.ready()))
         self.tell_alive()

@@ -106,11 +106,14 @@ def encode_turn_event(
     conversation: str, turn: str, seq: int, event: Event, first: int | None = None
 ) -> bytes:
     """An event of a turn as bytes: once for each token, so it builds no message in between."""
-    contents = {"conversation": conversation, "turn": turn, "seq": seq, **event_to_dict(event)}
-    if not isinstance(event, Text):
+    contents: dict[str, Any] = {"conversation": conversation, "turn": turn, "seq": seq}
+    if isinstance(event, Text):
+        contents["event"], contents["text"], contents["offset"] = "text", event.text, event.offset
+        if first is not None:
+            contents["first"] = first
+    else:
+        contents.update(event_to_dict(event))
         _check_before_sending(_TURN_EVENTS[event.event], contents)
-    elif first is not None:
-        contents["first"] = first
     return _pack(contents)
 
 

@@ -61,6 +61,15 @@ class Zmtp:
             ProtocolError: code ``keys_needed`` (the other end wants to be spoken to with encryption) or
                 ``bad_stream``; nothing more can come of this connection.
         """
+        if (
+            self.ready
+            and 2 <= (size := len(data)) < 258
+            and data[1] == size - 2
+            and not data[0]
+            and not self._rest
+            and not self._parts
+        ):
+            return [data[2:]]  # one short message: most are
         if self._rest:
             self._rest += data
             if len(self._rest) < self._need:

@@ -9,6 +9,7 @@ import signal
 import threading
 
 from npcsdk.bridge.client import World
+from npcsdk.bridge.signals import HeldSignals
 from npcsdk.events import Text
 from tests.bridge.conftest import OPENER
 
@@ -17,6 +18,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     with World(opener=OPENER) as world:
         turn = world["mira"].say("slowly 60")
+        held = HeldSignals().keep()  # as a loop over the turn does; an interrupt would end that
         stop = threading.Event()
 
         def interrupt() -> None:
@@ -30,7 +32,7 @@ def main() -> None:
             troubling.start()
             while turn.last is None:
                 try:
-                    event = turn._core.next(turn._mailbox)
+                    event = turn._core.next(turn._mailbox, held)
                     turn._note(event)
                     if isinstance(event, Text):
                         said.append(event.text)

@@ -148,6 +148,54 @@ def test_ctrl_c_comes_where_a_thread_waits() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_between_events_does_what_it_would_do_without() -> None:
+    held = HeldSignals().keep()
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
+        with held.hold():
+            signal.raise_signal(signal.SIGINT)
+            done.append("delivered")
+    assert done == ["delivered"]
+    held.end()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_loops_one_within_the_other_leave_the_handler_as_it_was(order: tuple[int, int]) -> None:
+    held = [HeldSignals().keep(), HeldSignals().keep()]
+    for number in order:
+        held[number].end()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_handler_that_the_game_sets_meanwhile_stays() -> None:
+    held = HeldSignals().keep()
+    mine = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    held.end()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signal.signal(signal.SIGINT, mine)  # as it was: it does what the one before would
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_loop_over_a_turn_leaves_the_handler_as_it_was() -> None:
+    with World(inline=True, opener=OPENER) as world:
+        for _ in world["mira"].say("count 3"):
+            pass
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        for _ in world["mira"].say("for-ever"):
+            break
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no way to interrupt a thread here")
 def test_interrupted_again_and_again_a_reader_misses_nothing() -> None:
     """In a process of its own: this one may have loaded native code that is not to be interrupted like this."""
