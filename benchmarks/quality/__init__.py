@@ -1,6 +1,6 @@
 """The model on held-out worlds and tools: facts, not knowing, tool calls, small talk, identity, free replies.
 
-    python -m benchmarks quality [--model PATH] [--against PATH] [--wrong] [--show] [--contexts system] [--only call]
+    python -m benchmarks quality [--model PATH [--like NAME]] [--against PATH] [--wrong] [--show] [--only call]
 
 Every case goes through the whole SDK (see `benchmarks.quality.play`) and is judged by `benchmarks.quality.score`.
 """
@@ -25,6 +25,7 @@ from benchmarks.quality.play import Player, Reply
 from benchmarks.quality.score import right, sane
 from npcsdk.backends.registry import load, resolve
 from npcsdk.errors import ModelError
+from npcsdk.models.catalog import EMBEDDED
 
 __all__ = ["add_arguments", "run"]
 
@@ -72,6 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--against", metavar="MODEL", help="a full-precision folder of the same model: points lost"
     )
+    group.add_argument(
+        "--like", metavar="NAME", help="give --model what the catalogue gives this model: for its checkpoints"
+    )
     group.add_argument("--wrong", action="store_true", help="print the cases that went wrong")
     group.add_argument("--show", action="store_true", help="print the free replies, to be read one by one")
     group.add_argument(
@@ -84,7 +88,7 @@ def run(setting: Setting) -> Iterator[Row]:
     only = setting.option("only")
     chosen = [measure for measure in MEASURES if not only or measure.key in only]
     outcomes: dict[str, Outcome] = {}
-    with _player(setting.model) as player:
+    with _player(setting.model, setting.option("like")) as player:
         for measure in chosen:
             outcomes[measure.key] = outcome = _measure(player, measure, setting)
             yield _row(measure, outcome, setting)
@@ -107,7 +111,8 @@ def run(setting: Setting) -> Iterator[Row]:
 
 
 def _points_lost(outcomes: dict[str, Outcome], chosen: Sequence[Measure], setting: Setting) -> Iterator[Row]:
-    with _player(setting.option("against")) as player:
+    # Both with the same help of the SDK: what is compared is the weights.
+    with _player(setting.option("against"), setting.option("like") or setting.model or EMBEDDED) as player:
         for measure in chosen:
             whole = _measure(player, measure, setting).percent
             yield Row(
@@ -120,10 +125,12 @@ def _points_lost(outcomes: dict[str, Outcome], chosen: Sequence[Measure], settin
 
 
 @contextmanager
-def _player(model: str | None) -> Iterator[Player]:
+def _player(model: str | None, like: str | None) -> Iterator[Player]:
+    """``like``: the model whose options of the catalogue this one is played with besides its own."""
     try:
         source = resolve(model)
-        source = replace(source, options={**source.options, "threads": THREADS})
+        options = {**(resolve(like).options if like else {}), **source.options}
+        source = replace(source, options={**options, "threads": THREADS})
         backend = load(source)
     except ModelError as error:
         raise Skipped(str(error)) from error
