@@ -58,6 +58,7 @@ ADAPTERS = (
     "npcsdk.memory.index",
     "npcsdk.memory.embed",
     "npcsdk.memory.embed_endpoint",
+    "npcsdk.memory.embed_foreign",
     "npcsdk.memory.embed_sentence",
     "npcsdk.models.download",
 )

@@ -1,4 +1,4 @@
-"""``npcsdk memory [NPC]``: what a character remembers and why; export, import, and a check with repair."""
+"""``npcsdk memory [NPC]``: what a character remembers and why; export, import, forgetting, a check with repair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from npcsdk.cli.output import errors, reports_errors
 from npcsdk.errors import MemoryStoreError, WorldError
 
 if TYPE_CHECKING:
-    from npcsdk.memory.recall import Memory
+    from npcsdk.memory.recall import Embedder, Memory
 
 __all__ = ["memory"]
 
@@ -46,6 +46,13 @@ def memory(
     doctor: Annotated[
         bool, typer.Option("--doctor", help="Check the journal and its index, and repair the index.")
     ] = False,
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="P", help="Erase every trace of a player, for good.")
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option("--embedder", metavar="NAME", help="The one that the game uses, if not the usual."),
+    ] = None,
     world: WorldOption = None,
 ) -> None:
     """Show what characters remember. One process owns a memory folder: stop the game first."""
@@ -73,11 +80,15 @@ def memory(
             hint=f"It has: {', '.join(sorted(definition.personas))}.",
             code="npc_unknown",
         )
-    with open_memory(definition, where, journal=journal) as opened:
+    using = _embedder(embedder, folder / "index")
+    with open_memory(definition, where, journal=journal, embedder=using) as opened:
         if import_from is not None:
             count = opened.take_in(_read(import_from))
             errors.print(f"[green]{count} records taken in.[/]")
-        if doctor:
+        if forget is not None:
+            found = opened.forget(forget)
+            errors.print(f"[green]{found.records} records and {found.slots} saved moments erased.[/]")
+        elif doctor:
             _doctor(opened)
         elif export is not None:
             _write(export, opened.records(npc, interlocutor=player))
@@ -93,6 +104,24 @@ def memory(
                     )
         elif import_from is None:
             _show(opened, npc, player, limit)
+
+
+def _embedder(given: str | None, index: Path) -> Embedder | None:
+    """The one named, or the usual one, unless another has made the index: looking must not have it built again."""
+    from npcsdk.memory.index import made_by
+    from npcsdk.memory.registry import DEFAULT_EMBEDDER, make_embedder
+
+    if given is not None:
+        return make_embedder(given)
+    usual, made = make_embedder(DEFAULT_EMBEDDER), made_by(index)
+    if made not in (None, usual.name):
+        raise MemoryStoreError(
+            f"The index in {index} was made by the embedder {made!r}.",
+            hint=f"Name it as the game does: --embedder sentence-transformers:FOLDER; or have the index built again by "
+            f"the usual one: --embedder {DEFAULT_EMBEDDER}.",
+            code="embedder_differs",
+        )
+    return usual
 
 
 def _show(opened: Memory, npc: str | None, player: str | None, limit: int) -> None:

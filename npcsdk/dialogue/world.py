@@ -24,8 +24,9 @@ from npcsdk.dialogue.notebook import PRIVATE
 from npcsdk.dialogue.npc import Npc, definition_of_entry
 from npcsdk.dialogue.summaries import How, Summaries
 from npcsdk.errors import ModelError, WorldError
-from npcsdk.memory.recall import WORLD as EVERYBODY
 from npcsdk.memory.recall import (
+    DEFAULT_EMBEDDER,
+    Embedder,
     Experience,
     Fact,
     Forgotten,
@@ -35,6 +36,7 @@ from npcsdk.memory.recall import (
     group_owner,
     place_of,
 )
+from npcsdk.memory.recall import WORLD as EVERYBODY
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.schema import WorldDefinition
 from npcsdk.persona.starter import shipped_world
@@ -380,7 +382,8 @@ def open_world(
         options: for the backend (threads, device, cache_bytes, ...), and ``sampling``, ``limits`` (see `Limits`),
             ``contexts``, ``tool_format`` (for a model whose dialect is another than was found), ``summaries``
             (``model`` has the model sum up what long conversations lose, ``extract`` never does); for memory
-            ``embedder`` (``words``, ``hashing``, ``sentence-transformers:FOLDER``, ``openai:MODEL@URL``),
+            ``embedder`` (``words``, ``hashing``, ``sentence-transformers:FOLDER``, ``openai:MODEL@URL``, one of another
+            package, or an object: see `npcsdk.memory.registry`),
             ``journal`` (the folder of the journal where memory is a server) and ``memory_index`` (another vector
             index by name).
 
@@ -414,7 +417,7 @@ def open_memory(
     memory: str | PathLike[str] | None,
     *,
     journal: str | PathLike[str] | None = None,
-    embedder: str | None = None,
+    embedder: str | Embedder | None = None,
     index: str | None = None,
 ) -> Memory:
     """The memory of a world, kept and recalled as its YAML says; the arguments are as for `open_world`.
@@ -427,7 +430,7 @@ def open_memory(
     return Memory.open(
         place.folder,
         definition.lore,
-        **({"embedder": embedder} if embedder else {}),
+        embedder=embedder or DEFAULT_EMBEDDER,
         index=index or place.index,
         knowledge=Knowledge(definition.groups, definition.hearsay),
         weights=Weights(**entry.recall.model_dump(exclude_none=True)),

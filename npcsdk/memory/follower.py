@@ -11,7 +11,7 @@ from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.journal import Journal, Record
 from npcsdk.memory.registry import Embedder, VectorIndex
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "named"]
 
 _BATCH = (
     64  # Chroma holds the interpreter's lock while it adds: some ten milliseconds, few more for 64 than for 1
@@ -146,7 +146,8 @@ class Follower:
                 else:
                     self._follow(self._index)
                 failures = 0
-            except MemoryStoreError as error:
+            except Exception as raised:
+                error = named(raised)
                 if error.code == "memory_closed":
                     break
                 failures += 1
@@ -168,8 +169,8 @@ class Follower:
         if index is not None:
             try:
                 index.close()
-            except MemoryStoreError as error:
-                self._warn(str(error))
+            except Exception as raised:
+                self._warn(str(named(raised)))
 
     def _wait_for_work(self) -> bool:
         with self._changed:
@@ -246,3 +247,14 @@ class Follower:
             self._done = position
             self._changed.notify_all()
         self._indexed(position)
+
+
+def named(error: Exception) -> MemoryStoreError:
+    """An index of another package may raise anything: the thread lives on."""
+    if isinstance(error, MemoryStoreError):
+        return error
+    return MemoryStoreError(
+        f"The memory index failed: {type(error).__name__}: {error}.",
+        hint="Recall goes on by words; the index is built again from the journal.",
+        code="index_failed",
+    )

@@ -20,12 +20,21 @@ from urllib.parse import urlsplit
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.registry import Embedder, Vectors
 
-__all__ = ["ChromaIndex", "ChromaServer"]
+__all__ = ["ChromaIndex", "ChromaServer", "made_by"]
 
 _MARKER = "index.json"
 _OPENING = "opening"
 _PAGE = 5_000
 _TIMEOUT = 10.0  # seconds for an answer of a server
+
+
+def made_by(directory: Path) -> str | None:
+    """The name of the embedder that made the index in ``directory``; None where there is none, or none to read."""
+    try:
+        found: dict[str, Any] = json.loads((directory / _MARKER).read_text(encoding="utf-8"))
+        return str(found["embedder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class ChromaIndex:

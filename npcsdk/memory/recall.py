@@ -42,14 +42,16 @@ from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
 from npcsdk.memory.places import Place, place_of
-from npcsdk.memory.recaller import Recaller, position_of
+from npcsdk.memory.recaller import Recaller, position_of, vectors_or
 from npcsdk.memory.records import SILENT, VALUE, Record
-from npcsdk.memory.registry import DEFAULT_EMBEDDER, Vectors, make_embedder, make_index
+from npcsdk.memory.registry import DEFAULT_EMBEDDER, Embedder, Vectors, make_embedder, make_index
 from npcsdk.memory.scoring import Weights
 from npcsdk.memory.summary import Summary, Told, condense, summary_entry, summary_of, usable
 
 __all__ = [
+    "DEFAULT_EMBEDDER",
     "WORLD",
+    "Embedder",
     "Experience",
     "Fact",
     "Forgotten",
@@ -83,7 +85,7 @@ class Memory:
         lore: Iterable[LoreLike],
         *,
         directory: Path | None,
-        embedder: str,
+        embedder: str | Embedder,
         index: str,
         weights: Weights,
         knowledge: Knowledge,
@@ -113,7 +115,7 @@ class Memory:
         directory: Path | None,
         lore: Iterable[LoreLike] = (),
         *,
-        embedder: str = DEFAULT_EMBEDDER,
+        embedder: str | Embedder = DEFAULT_EMBEDDER,
         index: str | None = None,
         weights: Weights | None = None,
         knowledge: Knowledge | None = None,
@@ -123,6 +125,7 @@ class Memory:
 
         ``knowledge`` says who else knows what a character lived through: groups, hearsay.
         ``cap`` is how many records a character may have: the least useful go, by and by, as `trim` has it.
+        ``embedder`` is one by name (see `npcsdk.memory.registry`) or an object of your own.
         ``index`` names another vector index than the usual one (Chroma, or exact search with no directory).
 
         Raises MemoryStoreError: see `Journal` for the codes, and ``embedder_unknown``. A missing or damaged
@@ -305,9 +308,10 @@ class Memory:
 
     def _near(self, texts: Sequence[str]) -> Vectors:
         """Vectors at once: an embedder that takes its time is for the index, not for a turn."""
+        nothing = np.zeros((1, 1), np.float32)
         if self._embedder.instant:
-            return self._embedder.embed(texts)
-        return np.zeros((len(texts), 1), np.float32)
+            return vectors_or(nothing, self._embedder, texts)
+        return np.tile(nothing, (len(texts), 1))
 
     def records(self, npc: str | None = None, *, interlocutor: str | None = None) -> list[Record]:
         """What the journal holds for an npc (or everybody) and an interlocutor on this timeline, oldest first."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.experience import Passage
-from npcsdk.memory.follower import Follower
+from npcsdk.memory.follower import Follower, named
 from npcsdk.memory.journal import Journal
 from npcsdk.memory.knowledge import Channel, Knowledge
 from npcsdk.memory.lore import LoreShelf
@@ -27,7 +27,7 @@ from npcsdk.memory.shelf import Shelf
 from npcsdk.memory.shelves import Shelves, arrived
 from npcsdk.memory.text import spelled, terms
 
-__all__ = ["Recaller", "position_of"]
+__all__ = ["Recaller", "position_of", "vectors_or"]
 
 _log = logging.getLogger("npcsdk.memory")
 
@@ -149,9 +149,9 @@ class Recaller:
 
     def _vector(self, query: str) -> Vectors:
         """The vector of a line; zeros, and recall goes by words, when it cannot be had soon enough."""
-        if self._embedder.instant:
-            return self._embedder.embed([query])[0]
         nothing = np.zeros(self._embedder.dimensions, dtype=np.float32)
+        if self._embedder.instant:
+            return vectors_or(nothing, self._embedder, [query])[0]
         if self._embedding is not None and not self._embedding.done():
             return nothing
 
@@ -321,8 +321,8 @@ class Recaller:
             return dict(asking.result(patience))
         except (TimeoutError, CancelledError):
             return {}
-        except MemoryStoreError as error:
-            self._follower.report(error)
+        except Exception as error:
+            self._follower.report(named(error))
             return {}
 
     def _chosen(self, asked: Query, hits: Sequence[Hit], limit: int) -> list[Passage]:
@@ -360,6 +360,15 @@ class Recaller:
         # People read words, not stems.
         words = [as_written[term] for term in asked.found_in(hit.candidate.terms)]
         return Passage(found, text, source, hit.score, hit.reason(self._weights, words))
+
+
+def vectors_or(nothing: Vectors, embedder: Embedder, texts: Sequence[str]) -> Vectors:
+    """Vectors for a turn, which goes by words (``nothing`` for each text) where an embedder fails."""
+    try:
+        return embedder.embed(texts)
+    except MemoryStoreError as error:
+        _log.warning("%s", error)
+        return np.tile(nothing, (len(texts), 1))
 
 
 def position_of(passage: str) -> int:

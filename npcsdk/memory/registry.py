@@ -1,7 +1,13 @@
 """What memory asks of an embedder and of a vector index, and how names become objects.
 
-Built-in ones are named as strings here and imported when they are wanted; other packages join through
-the entry point groups ``npcsdk.embedders`` and ``npcsdk.indexes``.
+Built-in ones are named as strings here and imported when they are wanted. Other packages join through the entry point
+groups ``npcsdk.embedders`` and ``npcsdk.indexes``; an entry is a class, or a function that makes one:
+
+    [project.entry-points."npcsdk.embedders"]
+    elvish = "my_game.elvish:ElvishEmbedder"
+
+Then ``embedder="elvish"`` is ``ElvishEmbedder()``, and ``"elvish:sindarin"`` is ``ElvishEmbedder("sindarin")``. In the
+game's own process (``inline=True``, or `npcsdk.memory.recall.Memory.open`) an object will do in place of a name.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from npcsdk.errors import MemoryStoreError
+from npcsdk.errors import MemoryStoreError, NpcError
 
 __all__ = ["DEFAULT_EMBEDDER", "Embedder", "VectorIndex", "Vectors", "make_embedder", "make_index"]
 
@@ -25,7 +31,19 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose dot product says how alike the texts are."""
+    """Turns texts into vectors whose dot product says how alike the texts are.
+
+    This is all that an embedder of your own needs:
+
+        class ElvishEmbedder:
+            name = "elvish-1/300"   # grows with every change of the vectors
+            dimensions = 300
+            instant = True          # a line in well under a millisecond: no thread is needed
+            meaning = True          # False for one that knows spelling alone
+
+            def embed(self, texts):
+                return numpy.stack([self.vector(text) for text in texts])  # float32, one row for each
+    """
 
     @property
     def name(self) -> str:
@@ -101,11 +119,15 @@ _INDEXES: Mapping[str, str] = {
 }
 
 
-def make_embedder(name: str) -> Embedder:
+def make_embedder(name: str | Embedder) -> Embedder:
     """The embedder called ``name``, or ``name:argument`` for one that takes one (a model, a folder).
+
+    One from elsewhere, by name or as an object, is tried, and held to what an `Embedder` promises.
 
     Raises MemoryStoreError ``embedder_unknown`` or ``embedder_failed``, and MissingExtra.
     """
+    if not isinstance(name, str):
+        return _foreign(name, type(name).__name__)
     kind, colon, argument = name.partition(":")
     make = _find("embedder", kind, _EMBEDDERS, "npcsdk.embedders")
     if kind in _EMBEDDERS and bool(colon and argument) == (kind in _PLAIN):
@@ -114,7 +136,24 @@ def make_embedder(name: str) -> Embedder:
             hint="Write words, hashing, sentence-transformers:FOLDER or openai:MODEL@URL.",
             code="embedder_unknown",
         )
-    return cast(Embedder, make(argument) if argument else make())
+    if kind in _EMBEDDERS:
+        return cast(Embedder, make(argument) if argument else make())
+    try:
+        made = make(argument) if argument else make()
+    except NpcError:
+        raise
+    except Exception as error:
+        raise MemoryStoreError(
+            f"The embedder {name!r} cannot be made: {type(error).__name__}: {error}.",
+            hint=f"It comes from the entry point {kind!r} of another package: see that one's documentation.",
+            code="embedder_failed",
+        ) from error
+    return _foreign(made, name)
+
+
+def _foreign(made: Any, called: str) -> Embedder:
+    foreign = import_module("npcsdk.memory.embed_foreign").ForeignEmbedder
+    return cast(Embedder, foreign(made, called))
 
 
 def make_index(
@@ -133,13 +172,24 @@ def make_index(
     return cast(VectorIndex, make(directory, journal=journal, embedder=embedder, warn=warn, **more))
 
 
+def _loaded(point: metadata.EntryPoint, what: str) -> Callable[..., Any]:
+    try:
+        return cast(Callable[..., Any], point.load())
+    except Exception as error:  # whatever a package raises as it is imported
+        raise MemoryStoreError(
+            f"The {what} {point.name!r} cannot be loaded from {point.value!r}: {type(error).__name__}: {error}.",
+            hint="Install its package again, or choose another.",
+            code=f"{what}_failed",
+        ) from error
+
+
 def _find(what: str, name: str, table: Mapping[str, str], group: str) -> Callable[..., Any]:
     if name in table:
         module, _, attribute = table[name].partition(":")
         return cast(Callable[..., Any], getattr(import_module(module), attribute))
     plugins = {point.name: point for point in metadata.entry_points(group=group)}
     if name in plugins:
-        return cast(Callable[..., Any], plugins[name].load())
+        return _loaded(plugins[name], what)
     known = ", ".join(sorted({*table, *plugins}))
     raise MemoryStoreError(
         f"There is no {what} named {name!r}.",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.knowledge import Channel
 from npcsdk.memory.lexical import LexicalIndex
 from npcsdk.memory.records import FACT, Record
@@ -97,9 +98,11 @@ class Shelf:
         if not embedder.instant:
             return {}
         if self._unread:
-            self._fresh.add(
-                [position for position, _ in self._unread], embedder.embed([t for _, t in self._unread])
-            )
+            try:
+                vectors = embedder.embed([text for _, text in self._unread])
+            except MemoryStoreError:  # words find them; the index has them later
+                return {}
+            self._fresh.add([position for position, _ in self._unread], vectors)
             self._unread.clear()
         return dict(self._fresh.similarities(vector))
 

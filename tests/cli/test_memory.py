@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from npcsdk.memory.index import made_by
 from npcsdk.memory.recall import Experience, Memory, Summary, Told
 
 Run = Callable[..., Any]
@@ -102,3 +103,24 @@ def test_mistakes_are_one_paragraph(npcsdk: Run, arguments: tuple[str, ...]) -> 
     assert done.returncode == 2
     assert done.stderr.strip()
     assert "Traceback" not in done.stderr
+
+
+def test_a_player_is_forgotten(npcsdk: Run, folder: Path) -> None:
+    done = npcsdk("memory", "--memory", str(folder), "--forget", "ann")
+    assert done.returncode == 0
+    assert "erased" in done.stderr
+    shown = npcsdk("memory", "bram", "--memory", str(folder)).stdout
+    assert "ann" not in shown
+    assert shown
+
+
+def test_looking_has_the_index_not_built_again(npcsdk: Run, folder: Path) -> None:
+    with Memory.open(folder, embedder="hashing") as memory:
+        assert memory.indexed(60)
+    done = npcsdk("memory", "bram", "--memory", str(folder))
+    assert done.returncode == 2
+    assert "hashing-1/384" in done.stderr
+    assert "--embedder" in done.stderr
+    done = npcsdk("memory", "bram", "--memory", str(folder), "--embedder", "hashing")
+    assert done.returncode == 0
+    assert made_by(folder / "index") == "hashing-1/384"

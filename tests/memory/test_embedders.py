@@ -7,18 +7,22 @@ import hashlib
 import importlib.util
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from npcsdk.dialogue.world import open_memory as open_memory_of
 from npcsdk.errors import MemoryStoreError, MissingExtra
 from npcsdk.memory.embed import HashingEmbedder
 from npcsdk.memory.recall import Memory
 from npcsdk.memory.registry import make_embedder
+from npcsdk.memory.vectors import ExactIndex
+from npcsdk.persona.loader import load_world
+from npcsdk.persona.starter import shipped_world
 from tests.memory.helpers import LORE, event, texts
 
 Open = Callable[..., Memory]
@@ -143,6 +147,133 @@ def test_without_the_extra_the_hint_names_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match="semantic"):
         make_embedder("sentence-transformers:somewhere")
+
+
+# -- somebody else's
+
+
+class Elvish:
+    """As the protocol's docstring has it: plain attributes, and vectors of any length and kind."""
+
+    name = "elvish-1/64"
+    dimensions = 64
+    instant = True
+    meaning = False
+
+    def __init__(self, dialect: str = "") -> None:
+        self.dialect = dialect
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        return [(3.0 * row).tolist() for row in HashingEmbedder(64).embed(texts)]
+
+
+class Point:
+    """An entry point."""
+
+    name, value = "elvish", "somewhere:Elvish"
+
+    def __init__(self, load: Callable[[], Any] = lambda: Elvish) -> None:
+        self.load = load
+
+
+@pytest.fixture
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def install(load: Callable[[], Any] = lambda: Elvish, group: str = "npcsdk.embedders") -> None:
+        def found(group: str, wanted: str = group) -> list[Point]:
+            return [Point(load)] if group == wanted else []
+
+        monkeypatch.setattr("npcsdk.memory.registry.metadata.entry_points", found)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "embedder", ["elvish", "elvish:sindarin", Elvish()], ids=["name", "argument", "object"]
+)
+def test_an_embedder_of_ones_own_joins_by_entry_point_or_as_an_object(
+    embedder: Any, plug_in: Callable[..., None], tmp_path: Path, open_memory: Open
+) -> None:
+    plug_in()
+    memory = open_memory(tmp_path, LORE, embedder=embedder, index="exact")
+    memory.remember(event("The player paid for the broken window."))
+    assert memory.indexed(60)
+    assert texts(memory, "the windw that was broken", limit=1) == ["The player paid for the broken window."]
+    given = ["a silver mine", "", "a bakery"]
+    assert np.allclose(memory._embedder.embed(given), HashingEmbedder(64).embed(given), atol=1e-6)
+
+
+def test_a_world_takes_one_too(tmp_path: Path) -> None:
+    definition = load_world(shipped_world())
+    with open_memory_of(definition, None, embedder=Elvish()) as memory:
+        assert memory._embedder.name == "elvish-1/64"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"meaning": None}, "its `meaning` is None"),
+        ({"dimensions": 0}, "its `dimensions` is 0"),
+        ({"dimensions": 65}, r"it gave \(2, 64\) numbers"),
+        ({"name": ""}, "its `name` is ''"),
+        ({"embed": 3}, "its `embed` is 3"),
+        ({"embed": lambda self, texts: [[float("nan")] * 64] * len(texts)}, "finite"),
+        ({"embed": lambda self, texts: 1 / 0}, "ZeroDivisionError"),
+        ({"__init__": lambda self: 1 / 0}, "cannot be made: ZeroDivisionError"),
+    ],
+)
+def test_what_is_wrong_with_one_is_said_at_once(
+    changes: dict[str, Any], wrong: str, plug_in: Callable[..., None]
+) -> None:
+    plug_in(lambda: type("Broken", (Elvish,), changes))
+    with pytest.raises(MemoryStoreError, match=wrong) as caught:
+        make_embedder("elvish")
+    assert caught.value.code == "embedder_failed"
+    assert "elvish" in caught.value.message
+
+
+def test_what_is_no_embedder_or_cannot_be_loaded_is_said(plug_in: Callable[..., None]) -> None:
+    with pytest.raises(MemoryStoreError, match="it has no `name`"):
+        make_embedder(object())  # type: ignore[arg-type]
+    plug_in(lambda: 1 / 0)
+    with pytest.raises(MemoryStoreError, match="somewhere:Elvish"):
+        make_embedder("elvish")
+
+
+def test_one_that_fails_later_costs_vectors_and_no_turn(open_memory: Open) -> None:
+    elvish = Elvish()
+    memory = open_memory(None, LORE, embedder=elvish)
+    elvish.embed = lambda texts: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    memory.remember(event("The player sold a heron."))
+    assert texts(memory, "heron", limit=1) == ["The player sold a heron."]
+    del elvish.embed  # type: ignore[method-assign]
+    assert memory.indexed(60)
+
+
+def test_an_index_of_another_package_may_raise_what_it_likes(
+    plug_in: Callable[..., None], open_memory: Open
+) -> None:
+    class Moody(ExactIndex):
+        moods: ClassVar[list[int]] = []
+
+        def add(self, *given: Any) -> None:
+            self.moods.append(1)
+            if len(self.moods) == 1:
+                raise ValueError("not today")
+            super().add(*given)
+
+        def query(self, *given: Any) -> Any:
+            if len(self.moods) < 4:
+                self.moods.append(1)
+                raise KeyError("never")
+            return super().query(*given)
+
+    plug_in(lambda: Moody, "npcsdk.indexes")
+    memory = open_memory(None, index="elvish")
+    memory.remember(event("The player sold a heron."))
+    assert memory.indexed(60)
+    assert texts(memory, "heron", limit=1) == ["The player sold a heron."]
+    assert memory.indexed(60)
+    assert texts(memory, "heron", limit=1) == ["The player sold a heron."]
 
 
 # -- the real model, where its package is installed
