@@ -7,7 +7,7 @@ measured is the model that reads them.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -131,10 +131,10 @@ class _Given:
         ]
 
     def recall(
-        self, query: str, *, limit: int, tags: Collection[str], sentences: int, **_: Any
+        self, query: str, *, limit: int, sentences: int, known: Sequence[str], **_: Any
     ) -> list[Passage]:
         given = self._passages[:limit]
-        return nearest_sentences(query, given, sentences, _EMBEDDER.embed) if sentences else given
+        return nearest_sentences(query, given, sentences, _EMBEDDER.embed, known) if sentences else given
 
     def history(self, conversation: str) -> list[dict[str, Any]]:
         return []

@@ -483,6 +483,7 @@ class Conversation:
             self._composer,
             limit=limits.passages,
             sentences=limits.sentences,
+            known=self.npc.known(state) if limits.sentences else (),
             now=self._mind.time.now(state),
             without=self._cut_short,
         )

@@ -98,12 +98,14 @@ class History:
         *,
         limit: int,
         sentences: int,
+        known: Sequence[str],
         now: float | None,
         without: Collection[str],
     ) -> list[Passage]:
         """What comes to mind at a line, beside what the prompt holds anyway and the turns ``without``.
 
-        ``now`` is game time; ``limit`` passages, and of each ``sentences`` (0: all).
+        ``now`` is game time; ``limit`` passages, or of them and of what is ``known`` all along so many
+        ``sentences`` (0: passages whole).
         """
         in_prompt = self.ids[composer.start :]
 
@@ -115,6 +117,7 @@ class History:
                 tags=self._npc.persona.knows,
                 limit=limit,
                 sentences=sentences,
+                known=known,
                 now=now,
                 without_turns={*in_prompt, *(f"{turn}{HEARD}" for turn in in_prompt), *without},
             )

@@ -40,10 +40,15 @@ class Npc:
 
     def sections(self, state: Mapping[str, Any]) -> list[Section]:
         """The system text as it may be now: a secret whose condition does not hold is not in it (promise 3)."""
-        unlocked = [
-            secret.text for secret in self.persona.secrets if compile_condition(secret.when).evaluate(state)
-        ]
-        return system_sections(self.world, self.persona, unlocked)
+        return system_sections(self.world, self.persona, self._unlocked(state))
+
+    def known(self, state: Mapping[str, Any]) -> list[str]:
+        """What the system text says that the character knows: of its world, by itself, and the secrets unlocked."""
+        return [*self.world.facts, *self.persona.knowledge, *self._unlocked(state)]
+
+    def _unlocked(self, state: Mapping[str, Any]) -> list[str]:
+        secrets = self.persona.secrets
+        return [secret.text for secret in secrets if compile_condition(secret.when).evaluate(state)]
 
     def sampling(self, default: Sampling, seed: int | None) -> Sampling:
         """The persona's settings over the world's over the model's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from npcsdk.memory.experience import Passage
@@ -35,14 +35,24 @@ def sentences(text: str) -> list[str]:
 
 
 def nearest_sentences(
-    line: str, passages: Sequence[Passage], count: int, embed: Callable[[Sequence[str]], Vectors]
+    line: str,
+    passages: Sequence[Passage],
+    count: int,
+    embed: Callable[[Sequence[str]], Vectors],
+    known: Iterable[str] = (),
 ) -> list[Passage]:
-    """Of ``passages`` the sentences that may answer ``line``, the best first, each as a passage of its own.
+    """The sentences that may answer ``line``, the best first, each as a passage of its own: of ``passages``, and of what
+    a character has ``known`` all along.
 
     At most ``count``, and none where nothing has to do with the line: a model that is told nothing says that it does
     not know. A sentence counts for what it says itself and for what its passage says: "she died of bad peaches" belongs
     to the elephant before it. ``embed`` gives vectors of length one.
     """
+    told = (
+        Passage(id=f"known/{number}", text=text, source="persona", score=0.0, reason="known all along")
+        for number, text in enumerate(known)
+    )
+    passages = [*passages, *told]
     parts = [(place, piece) for place, passage in enumerate(passages) for piece in sentences(passage.text)]
     texts = [*(passage.text for passage in passages), *(piece for _, piece in parts)]
     if not parts:

@@ -285,12 +285,14 @@ class Memory:
         tags: Collection[str],
         limit: int = 4,
         sentences: int = 0,
+        known: Sequence[str] = (),
         now: float | None = None,
         without_turns: Collection[str] = (),
     ) -> list[Passage]:
         """The passages that fit ``query`` best: lore that meets ``tags``, and memories of this interlocutor.
 
-        ``sentences``: only so many of their sentences, those nearest to ``query``; 0 gives passages whole.
+        ``sentences``: only so many of their sentences, those nearest to ``query``, and of what the character has
+        ``known`` all along; 0 gives passages whole.
 
         ``now`` is game time (the newest that was remembered, by default). ``without_turns`` names turns
         whose memories are not wanted because the prompt holds them already. Nothing that fits: [].
@@ -304,7 +306,7 @@ class Memory:
             now=now,
             without_turns=without_turns,
         )
-        return nearest_sentences(query, found, sentences, self._near) if sentences else found
+        return nearest_sentences(query, found, sentences, self._near, known) if sentences else found
 
     def _near(self, texts: Sequence[str]) -> Vectors:
         """Vectors at once: an embedder that takes its time is for the index, not for a turn."""

@@ -199,3 +199,12 @@ def test_actions_that_differ_in_case_are_refused_and_none_is_added(open_world: A
         world.add_actions([ActionDefinition(name="bow"), ActionDefinition(name="Wave")])
     assert caught.value.code == "names_differ_in_case"
     assert "bow" not in {definition.name for definition in world.actions()}
+
+
+def test_a_model_that_is_given_sentences_is_reminded_of_what_its_character_knows(open_world: Any) -> None:
+    world, backend = open_world(["Twelve.", "Aye."], options={"limits": {"sentences": 2}})
+    talk = world.open("bram")
+    list(talk.say("How many pennies make a silver?"))
+    assert "<context> Twelve pennies make one silver. </context>\nHow" in backend.requests[-1].prompt.text
+    list(talk.say("Nice hat."))
+    assert backend.requests[-1].prompt.text.count("<context>") == 1

@@ -77,7 +77,16 @@ def test_memory_gives_sentences_where_it_is_asked_to() -> None:
         parts = memory.recall(
             "When does the gate close?", npc="mira", interlocutor="player", tags=(), sentences=1
         )
+        known = memory.recall(
+            "What does a candle cost?",
+            npc="mira",
+            interlocutor="player",
+            tags=(),
+            sentences=1,
+            known=["The chapel is open day and night. A candle costs one penny."],
+        )
     finally:
         memory.close()
     assert [part.id for part in parts] == [whole[0].id]
+    assert [(part.text, part.source) for part in known] == [("A candle costs one penny.", "persona")]
     assert parts[0].text in sentences(whole[0].text)
