@@ -41,8 +41,9 @@ def nearest_sentences(
     embed: Callable[[Sequence[str]], Vectors],
     known: Iterable[str] = (),
 ) -> list[Passage]:
-    """The sentences that may answer ``line``, the best first, each as a passage of its own: of ``passages``, and of what
-    a character has ``known`` all along.
+    """The sentences that may answer ``line``, the best first, each as a passage of its own.
+
+    They are of ``passages`` and of what a character has ``known`` all along.
 
     At most ``count``, and none where nothing has to do with the line: a model that is told nothing says that it does
     not know. A sentence counts for what it says itself and for what its passage says: "she died of bad peaches" belongs
