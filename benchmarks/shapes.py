@@ -136,8 +136,17 @@ def build(
         raise Skipped(f"the builder of onnxruntime-genai failed: {result.stderr.strip().splitlines()[-1]}")
     if large:
         stretch(out, shape.num_hidden_layers, shape.tokens(max(vocabulary, known)))
-    shutil.copy(tokenizer / "tokenizer.json", out / "tokenizer.json")
+    _widen(tokenizer / "tokenizer.json", out / "tokenizer.json", max(vocabulary, known))
     shutil.rmtree(source, ignore_errors=True)
     shutil.rmtree(out / "cache", ignore_errors=True)
     done.write_text(wanted, encoding="utf-8")
     return out
+
+
+def _widen(tokenizer: Path, out: Path, tokens: int) -> None:
+    """The tokenizer with as many tokens as the model; those that are new stand for no text."""
+    content = json.loads(tokenizer.read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    last = max([*vocabulary.values(), *(token["id"] for token in content["added_tokens"])])
+    vocabulary |= {f"unused {number}": number for number in range(last + 1, tokens)}
+    out.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

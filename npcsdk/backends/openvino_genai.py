@@ -384,7 +384,8 @@ def load(source: ModelSource) -> Backend:
             )
     facts = Facts.read(folder)
     encoding = TextEncoding.from_file(folder / "tokenizer.json", vocabulary=facts.vocabulary)
-    if max(facts.ends) >= min(encoding.size, facts.vocabulary) or encoding.size > facts.vocabulary + 8:
+    fits = facts.vocabulary // 2 <= encoding.size <= facts.vocabulary + 8
+    if not fits or max(facts.ends) >= min(encoding.size, facts.vocabulary):
         raise ModelError(
             f"The tokenizer in {folder} belongs to another model: it has {encoding.size} ids, the model "
             f"{facts.vocabulary}, and {facts.ends} end a reply.",

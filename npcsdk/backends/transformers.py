@@ -328,6 +328,7 @@ def _ends(model: Any, encoding: TextEncoding, folder: Path) -> tuple[int, ...]:
     if (
         max(ends) >= min(encoding.vocabulary, encoding.size)
         or encoding.size > encoding.vocabulary + _TOKENS_MORE
+        or encoding.size < encoding.vocabulary // 2
     ):
         raise ModelError(
             f"The tokenizer in {folder} belongs to another model: it has {encoding.size} ids, the model "

@@ -82,7 +82,7 @@ def _tokenizer(folder: Path, model: Mapping[str, Any], control: tuple[str, ...])
         size = 0
     last = max([size - 1, *ids.values()])
     width = model.get("vocab_size")
-    if isinstance(width, int) and last >= width + _TOKENS_MORE:
+    if isinstance(width, int) and (last >= width + _TOKENS_MORE or 0 <= last < width // 2):
         raise _mismatch(path, f"it has ids up to {last}, and the model has {width}")
     ends = model.get("eos_token_id")
     for end in cast("list[Any]", ends) if isinstance(ends, list) else [ends]:

@@ -20,7 +20,7 @@ from npcsdk.backends.openvino_facts import step_tokens
 from npcsdk.errors import BackendError, ModelError
 from npcsdk.models.convert import convert
 from tests.backends.conformance import GREEDY, WILD, Conformance, long_prompt, say
-from tests.backends.tiny import hugging_face
+from tests.backends.tiny import hugging_face, smaller
 from tests.backends.toy import byte_fallback, byte_level, prompt
 
 for package in ("torch", "transformers", "openvino", "openvino_genai", "openvino_tokenizers"):
@@ -253,6 +253,11 @@ def test_a_tokenizer_of_another_model_is_refused(made: Path, tmp_path: Path) -> 
     folder = tmp_path / "model"
     shutil.copytree(made / "gemma-ov", folder)
     shutil.copy(made / "nemotron" / "tokenizer.json", folder / "tokenizer.json")
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    assert caught.value.code == "tokenizer_mismatch"
+    shutil.copy(made / "gemma-ov" / "tokenizer.json", folder / "tokenizer.json")
+    smaller(folder / "tokenizer.json")
     with pytest.raises(ModelError) as caught:
         load(folder)
     assert caught.value.code == "tokenizer_mismatch"

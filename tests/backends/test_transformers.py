@@ -17,7 +17,7 @@ from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, Request
 from npcsdk.errors import MissingExtra, ModelError
 from tests.backends.conformance import GREEDY, Conformance, follow, say
-from tests.backends.tiny import WINDOW, hugging_face
+from tests.backends.tiny import WINDOW, hugging_face, smaller
 from tests.backends.toy import byte_fallback, prompt
 
 pytest.importorskip("torch", reason="the extra transformers is not installed")
@@ -139,6 +139,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: byte_fallback().save(str(folder / "tokenizer.json")),
         "tokenizer_mismatch",
     ),
+    "a smaller tokenizer": (lambda folder: smaller(folder / "tokenizer.json"), "tokenizer_mismatch"),
 }
 
 

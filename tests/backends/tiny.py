@@ -56,6 +56,17 @@ def hugging_face(
     return folder
 
 
+def smaller(path: Path) -> None:
+    """Leave a third of a tokenizer: what a model with fewer tokens has."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {
+        piece: number for piece, number in vocabulary.items() if number < len(vocabulary) // 3
+    }
+    content["model"]["merges"] = []
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
 def gguf_file(
     path: Path, family: str, tokenizer: Tokenizer | None = None, *, like: Path | None = None
 ) -> Path:

@@ -342,6 +342,7 @@ def test_weights_lie_beside_the_graph_that_names_them(tmp_path: Path) -> None:
         (tokenizer(200, *NEMOTRON), {}, "nemotron"),
         ({**tokenizer(90, *NEMOTRON), "model": {"vocab": [["w", 0.0]] * 200}}, {}, "nemotron"),
         (tokenizer(90, *NEMOTRON), {"eos_token_id": 95}, "nemotron"),
+        (tokenizer(40, *NEMOTRON), {"eos_token_id": 3}, "nemotron"),
         (tokenizer(90, *NEMOTRON), {}, "gemma"),
     ],
 )
