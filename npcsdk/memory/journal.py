@@ -10,6 +10,7 @@ that still names the abandoned timeline is refused.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,10 +143,20 @@ class Journal:
             self._last = self._newest()
             return written
 
-    def collect(self) -> dict[str, int]:
-        """Removes what neither this timeline nor a slot can reach: npc → how many records."""
+    def collect(self, stop: Callable[[], bool] = lambda: False) -> dict[str, int]:
+        """Removes what neither this timeline nor a slot can reach, some at a time: npc → how many records."""
+        removed: Counter[str] = Counter()
         with self._open():
-            return self._slots.collect()
+            unreached = self._slots.unreached()
+        for timeline, since, upto in unreached:
+            for start in range(since, upto, _PAGE):
+                if stop():
+                    return dict(removed)
+                with self._open():
+                    removed.update(self._slots.remove(timeline, start, min(start + _PAGE, upto)))
+        with self._open():
+            self._slots.drop_timelines()
+        return dict(removed)
 
     # -- forgetting
 

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ import numpy as np
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory import savegame
 from npcsdk.memory.caps import Caps
+from npcsdk.memory.collecting import ByAndBy
 from npcsdk.memory.doctor import Health, examine
 from npcsdk.memory.experience import (
     Experience,
@@ -106,6 +107,7 @@ class Memory:
         self._caps = (
             None if cap is None else Caps(cap, count=journal.count, trim=self.trim, warn=_log.warning)
         )
+        self._collecting = ByAndBy(self.collect, name="npcsdk-memory-collect", warn=_log.warning)
         self._lock = threading.Lock()
         self._values: dict[tuple[int, str, str], dict[str, float]] = {}
 
@@ -371,11 +373,15 @@ class Memory:
         self._follower.wake()
         return name
 
-    def collect(self) -> int:
+    def collect(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Removes what neither the present nor a saved moment can reach; how many records."""
-        removed = self._journal.collect()
+        removed = self._journal.collect(stop)
         self._follower.removed(removed)
         return sum(removed.values())
+
+    def collect_soon(self) -> None:
+        """`collect` on a thread of its own; returns at once."""
+        self._collecting.soon()
 
     # -- forgetting
 
@@ -458,6 +464,7 @@ class Memory:
 
     def close(self) -> None:
         """Lets the index catch up (a few seconds at most) and the folder go. May be called again."""
+        self._collecting.close()
         if self._caps is not None:
             self._caps.close()
         with contextlib.suppress(MemoryStoreError):  # a count that is lost does no harm

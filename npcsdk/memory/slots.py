@@ -122,27 +122,51 @@ class Slots:
         self._starts[timeline] = newest
         return len(rows)
 
-    def collect(self) -> dict[str, int]:
-        """Removes the records that neither the current timeline nor a name can reach: npc → how many."""
+    def unreached(self) -> list[tuple[int, int, int]]:
+        """What neither the current timeline nor a name can reach: timelines, from behind where to where at most."""
         reached = self.reached()
-        removed: dict[str, int] = {}
+        newest = int(self._store.db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
+        found: list[tuple[int, int, int]] = []
+        upto = newest  # where the timeline after it began: then it was left for good
+        for (timeline,) in self._store.db.execute("SELECT id FROM timelines ORDER BY id DESC").fetchall():
+            since = max(reached.get(timeline, -1), self._starts.get(timeline, 0))
+            if since < upto:
+                found.append((int(timeline), since, upto))
+            if timeline in self._forks and self._starts.get(timeline, 0):  # an import is not lived on
+                upto = min(upto, self._starts[timeline])
+        return found
+
+    def remove(self, timeline: int, since: int, upto: int) -> dict[str, int]:
+        """Removes a timeline's records behind ``since`` up to ``upto``: npc → how many."""
+        where = (since, upto, timeline)
         with self._store.transaction():
-            timelines = [int(row[0]) for row in self._store.db.execute("SELECT id FROM timelines")]
-            for timeline in timelines:
-                where = (timeline, reached.get(timeline, -1))
-                for npc, count in self._store.db.execute(
-                    "SELECT npc, count(*) FROM records WHERE timeline = ? AND seq > ? GROUP BY npc", where
-                ):
-                    removed[str(npc)] = removed.get(str(npc), 0) + int(count)
-                self._store.db.execute("DELETE FROM records WHERE timeline = ? AND seq > ?", where)
-            gone = sorted(set(timelines).difference(reached), reverse=True)  # children before their parents
-            for timeline in gone:
-                self._store.db.execute("DELETE FROM timelines WHERE id = ?", (timeline,))
-            self._drop_imports(set(gone))
+            rows = self._store.db.execute(
+                "SELECT npc, count(*) FROM records WHERE seq > ? AND seq <= ? AND timeline = ? GROUP BY npc",
+                where,
+            ).fetchall()
+            if rows:
+                self._store.db.execute(
+                    "DELETE FROM records WHERE seq > ? AND seq <= ? AND timeline = ?", where
+                )
+        return {str(npc): int(count) for npc, count in rows}
+
+    def drop_timelines(self) -> None:
+        """Forgets the timelines that nothing can reach; their records are removed."""
+        reached = self.reached()
+        rows = self._store.db.execute("SELECT id FROM timelines ORDER BY id DESC").fetchall()
+        gone = [int(row[0]) for row in rows if int(row[0]) not in reached]  # children before their parents
+        # Or SQLite would look through all records, for each of them, whether one belongs to it.
+        self._store.db.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with self._store.transaction():
+                for timeline in gone:
+                    self._store.db.execute("DELETE FROM timelines WHERE id = ?", (timeline,))
+                self._drop_imports(gone)
+        finally:
+            self._store.db.execute("PRAGMA foreign_keys = ON")
         for timeline in gone:
             self._forks.pop(timeline, None)
             self._starts.pop(timeline, None)
-        return removed
 
     def reached(self) -> dict[int, int]:
         """For each timeline that the current one or a name can see, up to which position."""

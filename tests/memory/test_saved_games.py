@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,26 @@ def test_a_deleted_slot_is_gone_and_what_it_alone_reached_is_collected(
     assert index.positions("mira") == {1, 3}
     memory.load("start")
     assert texts(memory, "heron") == ["A heron at the start."]
+
+
+def test_what_is_collected_by_and_by_is_done_in_parts_and_given_up_when_memory_is_closed(
+    tmp_path: Path, open_memory: Open
+) -> None:
+    memory = open_memory(tmp_path, index="exact")
+    memory.save("start")
+    memory.remember(*(event(f"Heron {number} flew.") for number in range(1_200)))
+    memory.load("start")
+    memory.remember(event("The stork stayed."))
+    asked: list[int] = []
+    removed = memory._journal.collect(lambda: asked.append(1) or len(asked) > 2)  # type: ignore[func-returns-value]
+    assert sum(removed.values()) == 1_000
+    memory.collect_soon()
+    assert memory._collecting.settled(30)
+    memory.close()
+    memory.collect_soon()  # too late, and harmless
+    with closing(Journal(tmp_path)) as journal:
+        assert [record.text for record in journal.of_npc("mira")] == ["The stork stayed."]
+        assert len(journal._slots._forks) == 1
 
 
 def test_a_write_that_was_under_way_is_refused_after_a_load_and_a_collection(open_memory: Open) -> None:
