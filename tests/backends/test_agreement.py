@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,31 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Model(f"{family} {tokenizer}", folder, home)
 
 
+@pytest.fixture(scope="module")
+def in_onnx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the ONNX builder made of the models, by their names: of the same weights, for the seed is the same."""
+    home = tmp_path_factory.mktemp("onnx")
+    made: dict[str, Path] = {}
+    places: list[str] = []
+    for family, tokenizer in (
+        ("nemotron", "byte-level"),
+        ("gemma", "byte fallback"),
+        ("gemma2", "byte fallback"),
+    ):
+        folder = hugging_face(home / family, family, TOKENIZERS[tokenizer](), head=32, sliding=512)
+        made[f"{family} {tokenizer}"] = home / f"{family}-onnx"
+        places += [str(folder), str(made[f"{family} {tokenizer}"])]
+    command = [sys.executable, str(Path(__file__).parent / "onnx_all.py"), *places]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "HF_HUB_OFFLINE": "1",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return made
+
+
 def reference(model: Model) -> Any:
     return load(model.folder, device="cpu", dtype="fp32", threads=1)
 
@@ -108,7 +136,9 @@ def worse(backend: Any, ids: list[int], said: Said, token: int, at: int, *, free
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_runtime_says_what_the_reference_says(model: Model, runtime: str) -> None:
+def test_every_runtime_says_what_the_reference_says(
+    model: Model, runtime: str, request: pytest.FixtureRequest
+) -> None:
     target, packages, options = RUNTIMES[runtime]
     for package in packages:
         if importlib.util.find_spec(package) is None:
@@ -119,7 +149,10 @@ def test_every_runtime_says_what_the_reference_says(model: Model, runtime: str) 
         pytest.skip(
             "this adapter reads the tokenizer.json that the reference reads: one of a family is enough"
         )
-    made = convert(str(model.folder), target, model.home / target, precision="fp32")
+    if runtime == "onnx_genai":
+        made = request.getfixturevalue("in_onnx")[model.name]
+    else:
+        made = convert(str(model.folder), target, model.home / target, precision="fp32")
     one = reference(model)
     other: Any = load(made, **options)
     if runtime == "openvino_genai":

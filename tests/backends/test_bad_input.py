@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def load(model: tuple[str, Path], **options: Any) -> Backend:
     return registry.load(replace(source, options={"threads": 1, **options}))
 
 
+@cache  # asked in a process of its own, which imports the runtime
 def has_gpu(runtime: str) -> bool:
     from npcsdk.backends.survey import survey
 

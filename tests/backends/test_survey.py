@@ -43,10 +43,10 @@ def test_a_runtime_that_takes_its_process_down_is_named(
     code: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-c", code))
-    (answer,) = survey(["onnx_genai"], patience_s=1.5 if "sleep" in code else 60)
+    (answer,) = survey(["onnx_genai"], patience_s=0.3 if "sleep" in code else 60)
     assert said in answer.problem
     assert not answer.devices
-    measured = measure_apart(None, patience_s=0.5 if "sleep" in code else 60)
+    measured = measure_apart(None, patience_s=0.3 if "sleep" in code else 60)
     assert said in measured.problem
 
 
