@@ -83,7 +83,9 @@ class Shelves:
         """Some of what ``npc`` lived through on this timeline: the newest, the facts, and what is at ``near``."""
         records = {record.seq: record for record in self._journal.newest(npc, _NEWEST)}
         records |= {record.seq: record for record in self._journal.newest(npc, _FACTS, kind=FACT)}
-        records |= self._journal.read([position for position in near if position not in records])
+        found = self._journal.read([position for position in near if position not in records])
+        # What the index found is everybody's of whom ``npc`` may know; only its own is its own.
+        records |= {position: record for position, record in found.items() if record.npc == npc}
         shelf = Shelf(self._dimensions)
         shelf.add(records[position] for position in sorted(records))
         shelf.settle(self._done())

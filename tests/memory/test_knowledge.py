@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -62,35 +63,22 @@ def word(number: int) -> str:
     return "".join("bdfgklmnprstvz"[int(digit)] + "aeiouaeiou"[int(digit)] for digit in f"{number:03}") + "k"
 
 
-@pytest.fixture(scope="module")
-def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
-    memory = Memory.open(tmp_path_factory.mktemp("memory"), index="exact", knowledge=RULES)
-    memory.remember(
-        *(
-            Experience(
-                npc=OWNERS[name],
-                interlocutor=about,
-                kind=kind,  # type: ignore[arg-type]
-                origin="game",
-                text=f"The {word(number)} flew over the mill.",
-                at=AT,
-                importance=importance,
-            )
-            for number, (name, about, kind, importance) in enumerate(CASES)
-        ),
-        event("The heron flew over the mill.", npc=WORLD, interlocutor="", at=AT),
+LIVED = [
+    Experience(
+        npc=OWNERS[name],
+        interlocutor=about,
+        kind=kind,  # type: ignore[arg-type]
+        origin="game",
+        text=f"The {word(number)} flew over the mill.",
+        at=AT,
+        importance=importance,
     )
-    assert memory.indexed(60)
-    yield memory
-    memory.close()
+    for number, (name, about, kind, importance) in enumerate(CASES)
+]
 
 
-@pytest.mark.parametrize("listener", NPCS)
-@pytest.mark.parametrize("player", PLAYERS)
-@pytest.mark.parametrize("now", [54.0, 60.0, 65.0, 150.0, 1e9])
-def test_everybody_knows_what_it_may_and_nothing_else(
-    memory: Memory, listener: str, player: str, now: float
-) -> None:
+def known(listener: str, player: str, now: float) -> set[str]:
+    """The words that the listener may know."""
     expected = {"heron"}
     for number, (name, about, kind, importance) in enumerate(CASES):
         told = ALLOWED[listener].get(name)
@@ -99,11 +87,52 @@ def test_everybody_knows_what_it_may_and_nothing_else(
         if told.delay and (kind == "turn" or importance < told.importance):
             continue
         expected.add(word(number))
-    found: set[str] = set()
-    for asked in ("heron", *map(word, range(len(CASES)))):
-        recalled = texts(memory, asked, npc=listener, interlocutor=player, now=now)
-        found |= {text.split()[1] for text in recalled}
-    assert found == expected
+    return expected
+
+
+def recalled(memory: Memory, listener: str, player: str, now: float, asked: Iterable[str]) -> set[str]:
+    """The words that come to the listener's mind."""
+    return {
+        text.split()[1]
+        for each in asked
+        for text in texts(memory, each, npc=listener, interlocutor=player, now=now)
+    }
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    memory = Memory.open(tmp_path_factory.mktemp("memory"), index="exact", knowledge=RULES)
+    memory.remember(*LIVED, event("The heron flew over the mill.", npc=WORLD, interlocutor="", at=AT))
+    assert memory.indexed(60)
+    yield memory
+    memory.close()
+
+
+@pytest.mark.parametrize("listener", NPCS)
+@pytest.mark.parametrize("player", PLAYERS)
+def test_everybody_knows_what_it_may_and_nothing_else(memory: Memory, listener: str, player: str) -> None:
+    words = ["heron", *map(word, range(len(CASES)))]
+    for now in (54.0, 1e9):
+        assert recalled(memory, listener, player, now, words) == known(listener, player, now)
+    late = known(listener, player, 1e9) - known(listener, player, 54.0)
+    for now in (60.0, 65.0, 150.0):  # what takes its time to come
+        assert recalled(memory, listener, player, now, late) - {"heron"} == known(
+            listener, player, now
+        ).intersection(late)
+
+
+def test_nor_does_anybody_in_the_first_turn_while_memories_are_still_being_read(
+    tmp_path: Path, open_memory: Open, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npcsdk.memory.recaller._READING", 0.0)
+    monkeypatch.setattr("npcsdk.memory.recaller._GLIMPSE_PATIENCE", 60.0)
+    memory = open_memory(tmp_path, index="exact", knowledge=RULES)
+    memory.remember(*LIVED)
+    assert memory.indexed(60)
+    told = [number for number, case in enumerate(CASES) if case[2:] == ("event", 0.9)]
+    for listener in NPCS:
+        expected = known(listener, "ann", 54.0).intersection(map(word, told))
+        assert recalled(memory, listener, "ann", 54.0, map(word, told)) & set(map(word, told)) == expected
 
 
 def test_hearsay_says_from_whom_and_counts_less(open_memory: Open) -> None:

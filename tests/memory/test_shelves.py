@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,21 +14,6 @@ from npcsdk.memory.records import Entry
 from tests.memory.helpers import event, texts
 
 Open = Callable[..., Memory]
-
-
-@pytest.fixture
-def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Reading a character's records does not begin until this is set."""
-    go_on = threading.Event()
-    read = Journal.of_npc
-
-    def slowly(self: Journal, npc: str, **given: Any) -> Any:
-        go_on.wait(60)
-        return read(self, npc, **given)
-
-    monkeypatch.setattr(Journal, "of_npc", slowly)
-    yield go_on
-    go_on.set()
 
 
 def test_the_first_turn_has_the_newest_and_the_facts_of_this_timeline_and_later_ones_have_all(
