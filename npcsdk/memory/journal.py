@@ -37,6 +37,7 @@ __all__ = ["FILE_NAME", "TRANSCRIPT", "Entry", "Journal", "Record"]
 
 # The first part is what the index on npc is made for, word by word, or SQLite would not use it.
 _LIVED = "kind <> 'transcript' AND kind <> 'value' AND kind <> 'summary'"
+_ERASING = "erasing"
 _PAGE = 500  # records that are read or removed at a time, while a turn's write waits
 
 
@@ -225,6 +226,22 @@ class Journal:
     def make_room(self) -> None:
         """Makes later writes quicker, see `Store.make_room`; takes some ten milliseconds, once."""
         self._store.make_room()
+
+    def erasing(self) -> None:
+        """What is removed from now on is to leave no trace in anything; holds until `erased`, also after a crash."""
+        with self._open(), self._store.transaction():
+            self._store.set_meta(_ERASING, "yes")
+
+    def erased(self) -> None:
+        """No trace is left."""
+        with self._open(), self._store.transaction():
+            self._store.db.execute("DELETE FROM meta WHERE key = ?", (_ERASING,))
+
+    @property
+    def half_erased(self) -> bool:
+        """Whether `erasing` did not come to its end."""
+        with self._open():
+            return _ERASING in self._store.meta()
 
     def scrub(self) -> None:
         """Leaves nothing of deleted records in the files."""

@@ -26,6 +26,7 @@ from npcsdk.memory import savegame
 from npcsdk.memory.caps import Caps
 from npcsdk.memory.collecting import ByAndBy
 from npcsdk.memory.doctor import Health, examine
+from npcsdk.memory.erasing import erase
 from npcsdk.memory.experience import (
     Experience,
     Fact,
@@ -38,7 +39,7 @@ from npcsdk.memory.experience import (
 from npcsdk.memory.files import read_file, write_file
 from npcsdk.memory.focus import nearest_sentences
 from npcsdk.memory.follower import Follower
-from npcsdk.memory.forgetting import Forgotten, least_useful, mentions, tells_of
+from npcsdk.memory.forgetting import Forgotten, least_useful
 from npcsdk.memory.journal import TRANSCRIPT, Entry, Journal
 from npcsdk.memory.knowledge import WORLD, Group, Hearsay, Knowledge, group_owner
 from npcsdk.memory.lore import LoreLike, LoreShelf
@@ -108,6 +109,9 @@ class Memory:
             None if cap is None else Caps(cap, count=journal.count, trim=self.trim, warn=_log.warning)
         )
         self._collecting = ByAndBy(self.collect, name="npcsdk-memory-collect", warn=_log.warning)
+        self._erasing = ByAndBy(self._end_erasing, name="npcsdk-memory-erase", warn=_log.warning)
+        if journal.half_erased:
+            self._erasing.soon()
         self._lock = threading.Lock()
         self._values: dict[tuple[int, str, str], dict[str, float]] = {}
 
@@ -422,27 +426,18 @@ class Memory:
 
         Raises MemoryStoreError ``forget_unfinished`` when the index could not be begun again in time.
         """
-        found = self._journal.traces(tells_of(person))
-        # What a model made of what is erased may tell of it in other words.
-        erased = {record.seq: record for record in found}
-        for talk in {record.conversation for record in found} - {""}:
-            erased |= {record.seq: record for record in self._journal.summaries(talk)}
-        found = list(erased.values())
-        slots = list(filter(mentions(person), self._journal.slots()))
-        for slot in slots:
-            self._journal.delete_slot(slot)
-        self._journal.remove([record.seq for record in found])
-        self._journal.scrub()
+        found = erase(self._journal, person)
         self._recaller.put_away()
         with self._lock:
             self._values.clear()
-        if found and not self._follower.rebuild(timeout):
+        if found.records and not self._follower.rebuild(timeout):
             raise MemoryStoreError(
                 f"The records of {person!r} are erased, but the index that was made of them is not.",
                 hint="Close the world and delete the folder `index`; it is made again.",
                 code="forget_unfinished",
             )
-        return Forgotten(records=len(found), slots=len(slots))
+        self._journal.erased()
+        return found
 
     # -- care
 
@@ -465,6 +460,7 @@ class Memory:
     def close(self) -> None:
         """Lets the index catch up (a few seconds at most) and the folder go. May be called again."""
         self._collecting.close()
+        self._erasing.close()
         if self._caps is not None:
             self._caps.close()
         with contextlib.suppress(MemoryStoreError):  # a count that is lost does no harm
@@ -480,6 +476,14 @@ class Memory:
         self.close()
 
     # -- inside
+
+    def _end_erasing(self, stop: Callable[[], bool]) -> None:
+        """A process died while it forgot somebody: what it had removed leaves the files and the index, too."""
+        self._journal.scrub()
+        while not stop():
+            if self._follower.rebuild(1.0):
+                self._journal.erased()
+                return
 
     def _append(self, entries: Sequence[Entry], timeline: int | None) -> None:
         self._recaller.write(lambda: self._journal.append(entries, timeline=timeline))

@@ -133,6 +133,35 @@ def test_a_person_is_forgotten_without_a_trace(tmp_path: Path, open_memory: Open
     assert again.indexed(60)
 
 
+def test_what_was_half_forgotten_when_the_process_died_leaves_no_trace_after_the_next_start(
+    tmp_path: Path, open_memory: Open
+) -> None:
+    memory = open_memory(tmp_path)
+    memory.remember(event("The zanzibarium was hers.", interlocutor="Ada"), event("Ann likes herons."))
+    assert memory.indexed(60)
+    journal = memory._journal
+    with pytest.MonkeyPatch.context() as patch:
+
+        def dies() -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(journal, "scrub", dies)
+        with pytest.raises(KeyboardInterrupt):
+            memory.forget("Ada")
+    assert journal.half_erased
+    memory.close()
+    before = {path.name for path in (tmp_path / "index").iterdir()}
+    again = open_memory(tmp_path)
+    assert again._erasing.settled(30)
+    assert not again._journal.half_erased
+    assert {path.name for path in (tmp_path / "index").iterdir()} != before
+    assert again.indexed(60)
+    assert texts(again, "herons") == ["Ann likes herons."]
+    again.close()
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"zanzibarium" not in path.read_bytes()
+
+
 def test_forgetting_somebody_unknown_does_nothing(open_memory: Open) -> None:
     memory = open_memory(None)
     memory.remember(event("The heron."), event("The heron of nobody in particular.", interlocutor=""))
