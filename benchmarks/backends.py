@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _llama, _openvino, _served, _sides, _transformers, shapes
+from benchmarks import _llama, _openvino, _random_calls, _served, _sides, _transformers, shapes
 from benchmarks._sides import REPLY, by_steps
 from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, Constraint, Finish, Piece, Prompt, Request, Sampling, Segment
 from npcsdk.backends.sampler import Sampler
-from npcsdk.errors import ModelError
+from npcsdk.errors import MissingExtra, ModelError
 
 CACHED, NEW, IDLE = 2000, 40, 6
 TALK = [
@@ -46,7 +46,7 @@ TALK = [
 ]
 
 
-PARTS = ("onnx", "llama", "openvino", "transformers", "server")
+PARTS = ("onnx", "llama", "openvino", "transformers", "server", "soak")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def run(setting: Setting) -> Iterator[Row]:
     asked = setting.option("runtime")
     absent: list[str] = []
     for name, part in zip(
-        PARTS, (_onnx, _llama.rows, _openvino.rows, _transformers.rows, _served.rows), strict=True
+        PARTS, (_onnx, _llama.rows, _openvino.rows, _transformers.rows, _served.rows, _soak), strict=True
     ):
         if asked in (None, name):
             try:
@@ -91,6 +91,37 @@ def _onnx(setting: Setting) -> Iterator[Row]:
     yield from _first_token(large, "100M", setting, bar=1.15)
     yield from _decode(large, "100M", setting, bar=0.98)
     large.close()
+
+
+def _soak(setting: Setting) -> Iterator[Row]:
+    """What a thousand turns of nine characters leave behind, beyond what the first hundred take."""
+    for runtime in ("onnx_genai", "llama_cpp", "transformers", "openvino_genai"):
+        try:
+            model = None if runtime == "onnx_genai" else str(_random_calls.tiny(runtime, setting.cache))
+            # Its pages are filled one after the other; a few are full before the measurement begins.
+            few = {"cache_bytes": 4 << 20} if runtime == "openvino_genai" else {}
+            backend = registry.load(replace(registry.resolve(model), options={"threads": 1, **few}))
+        except (Skipped, MissingExtra) as absent:
+            yield Row(what=f"memory, {runtime}: not measured", measured=0, unit="MB", note=str(absent))
+            continue
+        before = 0
+        for turn in range(1100):
+            if turn == 100:
+                before = _resident()
+            text = f"Line {turn % 17}: " + "the gate is shut. " * (turn % 12)
+            request = Request(
+                prompt=Prompt((Segment(text),)), sampling=Sampling(max_tokens=2), session=str(turn % 9)
+            )
+            _consume(backend, request)
+        grown = _resident() - before
+        backend.close()
+        yield Row(
+            what=f"memory that a thousand turns leave behind, {runtime}",
+            measured=max(grown, 0) / 2**20,
+            unit="MB",
+            bar=8.0,
+            note="nine characters, prompts of changing length; of the whole process",
+        )
 
 
 class Pair:

@@ -57,6 +57,19 @@ def test_the_least_recently_used_session_is_evicted_and_comes_back_the_same() ->
     assert 0 < back.usage.cached_tokens < back.usage.prompt_tokens - 1
 
 
+def test_a_thousand_turns_do_not_grow() -> None:
+    backend, runtime = toy_backend(caches=3)
+    threads = threading.active_count()
+    short = replace(GREEDY, max_tokens=1)
+    for turn in range(1000):
+        asked = prompt(f"Line {turn % 17}"[: 1 + turn % 7])
+        said = say(backend, Request(prompt=asked, sampling=short, session=f"{turn % 9}"))
+        assert said.usage.generated_tokens == 1
+    assert backend.memory_bytes() == 3 * runtime.cache_bytes
+    assert runtime.caches == 3
+    assert threading.active_count() == threads
+
+
 def test_released_sessions_hold_no_memory() -> None:
     backend, runtime = toy_backend()
     say(backend, Request(prompt=prompt("Hello"), sampling=GREEDY, session="a"))
