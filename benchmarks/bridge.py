@@ -112,7 +112,7 @@ server = Server(
     on_status=tell,
 )
 print(server.address, flush=True)
-server._launcher.start()
+server._crew.start()
 print(server.worker_pid, flush=True)
 server.run()
 """

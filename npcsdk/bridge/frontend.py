@@ -91,12 +91,14 @@ class Frontend:
 
     Args:
         metrics: what `Metrics` is answered with.
+        worker_of: which of several workers a turn is for.
     """
 
     def __init__(
         self,
         limits: Limits | None = None,
         metrics: Callable[[], Mapping[str, Any]] = dict,
+        worker_of: Callable[[bytes, Command], int] = lambda route, command: 0,
     ) -> None:
         self.limits = limits or Limits()
         self.epoch = secrets.token_hex(8)
@@ -104,6 +106,7 @@ class Frontend:
         self.refused: dict[str, int] = {}
         """How often something was refused here, by code."""
         self._metrics = metrics
+        self._worker_of = worker_of
         self._clients: dict[bytes, _Client] = {}
         self._strangers: OrderedDict[bytes, int] = OrderedDict()  # their mistakes
         self._ignored: OrderedDict[bytes, None] = OrderedDict()
@@ -140,7 +143,7 @@ class Frontend:
         client.heard_at, client.mistakes = now, 0
         if isinstance(command, Leave):
             self._clients.pop(route, None)
-        refusal = self._refusal(client, command, role, now)
+        refusal = self._refusal(route, client, command, role, now)
         if refusal is not None:
             self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
             return [encode(refusal)], None
@@ -247,7 +250,9 @@ class Frontend:
         )
         return [*peer.outgoing(), encode(goodbye)]
 
-    def _refusal(self, client: _Client, command: Command, role: Role, now: float) -> Problem | None:
+    def _refusal(
+        self, route: bytes, client: _Client, command: Command, role: Role, now: float
+    ) -> Problem | None:
         code, message, hint, retry = "", "", "", None
         if not may(role, command):
             code, message = "not_allowed", f"A client of the role {role!r} may not {command.command}."
@@ -258,7 +263,11 @@ class Frontend:
                 code = "busy"
                 message = f"This client sends more than {self.limits.messages_per_minute} messages a minute."
                 hint = "Wait a little."
-        if not code and isinstance(command, Say | React) and self.suspects.refuses(command, now):
+        if (
+            not code
+            and isinstance(command, Say | React)
+            and self.suspects.refuses(command, now, self._worker_of(route, command))
+        ):
             code, message = "crashes_worker", "The process with the model died twice of this very line."
             hint = "Say something else; the server's log has the details."
         if not code:

@@ -7,6 +7,7 @@ standard input does, so it cannot outlive its parent.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -172,6 +173,12 @@ class Launcher:
         """End the worker: ask, wait a little, kill. Any thread, more than once."""
         if self._end is not None:
             self._end()
+
+    def ask_to_end(self) -> None:
+        """Ask the worker to end, without waiting for it; `close` does."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
 
     def close(self) -> None:
         """End the worker and close the way to it."""

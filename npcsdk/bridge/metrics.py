@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,36 +27,52 @@ _TIMES = {
 }
 
 
+_COUNTS = {
+    "turns": ("turns_total", "Turns begun.", "counter"),
+    "busy": ("busy_total", "Turns refused because of load.", "counter"),
+    "waiting": ("queue", "Turns that wait for a thread.", "gauge"),
+    "conversations": ("conversations", "Conversations open.", "gauge"),
+}
+_KINDS = {
+    "ended": ("turns_ended_total", "Turns by how they ended.", "reason"),
+    "actions": ("actions_total", "Actions by what became of them.", "outcome"),
+    "tokens": ("tokens_total", "Tokens by kind.", "kind"),
+}
+
+
 def prometheus(numbers: Mapping[str, Any]) -> str:
     """The numbers of `npcsdk.bridge.server.Server.metrics` in Prometheus' text format (0.0.4)."""
     return "".join(f"{line}\n" for line in _lines(numbers))
 
 
 def _lines(numbers: Mapping[str, Any]) -> Iterator[str]:
-    worker: Mapping[str, Any] = numbers.get("worker") or {}
+    several: Sequence[Mapping[str, Any]] = numbers.get("workers") or ()
+    one: Mapping[str, Any] = {
+        "numbers": numbers.get("worker") or {},
+        "restarts": numbers.get("worker_restarts", 0),
+    }
+    workers = {str(each.get("name", "")): each for each in several or (one,)}
+    counted: dict[str, Mapping[str, Any]] = {name: each["numbers"] for name, each in workers.items()}
     for key, (name, text) in _GAUGES.items():
-        yield from _one(name, text, "gauge", float(numbers.get(key, 0)))
-    yield from _one(
-        "worker_restarts_total", "Workers that died.", "counter", numbers.get("worker_restarts", 0)
-    )
-    yield from _one(
-        "strangers_total", "Connections without a known key.", "counter", numbers.get("strangers", 0)
-    )
-    yield from _labelled("refused_total", "Messages refused.", "code", numbers.get("refused", {}))
-    yield from _one("turns_total", "Turns begun.", "counter", worker.get("turns", 0))
-    yield from _one("busy_total", "Turns refused because of load.", "counter", worker.get("busy", 0))
-    yield from _one("queue", "Turns that wait for a thread.", "gauge", worker.get("waiting", 0))
-    yield from _one("conversations", "Conversations open.", "gauge", worker.get("conversations", 0))
-    yield from _labelled("turns_ended_total", "Turns by how they ended.", "reason", worker.get("ended", {}))
-    yield from _labelled(
-        "actions_total", "Actions by what became of them.", "outcome", worker.get("actions", {})
-    )
-    yield from _labelled("tokens_total", "Tokens by kind.", "kind", worker.get("tokens", {}))
-    seconds = worker.get("generating_ms", 0.0) / 1000
-    yield from _one("generating_seconds_total", "Spent generating after first tokens.", "counter", seconds)
+        yield from _each(name, text, "gauge", {"": float(numbers.get(key, 0))})
+    if several:
+        ready = {name: each["ready"] for name, each in workers.items()}
+        yield from _each("worker_ready", "Whether a worker's world is loaded.", "gauge", ready)
+    restarts = {name: each["restarts"] for name, each in workers.items()}
+    yield from _each("worker_restarts_total", "Workers that died.", "counter", restarts)
+    strangers = {"": numbers.get("strangers", 0)}
+    yield from _each("strangers_total", "Connections without a known key.", "counter", strangers)
+    yield from _labelled("refused_total", "Messages refused.", "code", {"": numbers.get("refused", {})})
+    for key, (name, text, kind) in _COUNTS.items():
+        yield from _each(name, text, kind, {worker: has.get(key, 0) for worker, has in counted.items()})
+    for key, (name, text, label) in _KINDS.items():
+        yield from _labelled(name, text, label, {worker: has.get(key, {}) for worker, has in counted.items()})
+    seconds = {worker: has.get("generating_ms", 0.0) / 1000 for worker, has in counted.items()}
+    yield from _each("generating_seconds_total", "Spent generating after first tokens.", "counter", seconds)
     for key, (name, text) in _TIMES.items():
-        if key in worker.get("times", {}):
-            yield from _histogram(name, text, worker["times"][key])
+        times = {worker: has["times"][key] for worker, has in counted.items() if key in has.get("times", {})}
+        if times:
+            yield from _histogram(name, text, times)
 
 
 def _head(name: str, text: str, kind: str) -> Iterator[str]:
@@ -64,26 +80,39 @@ def _head(name: str, text: str, kind: str) -> Iterator[str]:
     yield f"# TYPE npcsdk_{name} {kind}"
 
 
-def _one(name: str, text: str, kind: str, value: float) -> Iterator[str]:
+def _labels(**labels: str) -> str:
+    """Between braces, as far as they are given."""
+    shown = [f'{name}="{_escaped(value)}"' for name, value in labels.items() if value]
+    return "{" + ",".join(shown) + "}" if shown else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _each(name: str, text: str, kind: str, values: Mapping[str, float]) -> Iterator[str]:
     yield from _head(name, text, kind)
-    yield f"npcsdk_{name} {value:g}"
+    for worker, value in values.items():
+        yield f"npcsdk_{name}{_labels(worker=worker)} {value:g}"
 
 
-def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> Iterator[str]:
+def _labelled(name: str, text: str, label: str, values: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     yield from _head(name, text, "counter")
-    for key, value in sorted(values.items()):
-        escaped = key.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'npcsdk_{name}{{{label}="{escaped}"}} {value}'
+    for worker, counts in values.items():
+        for key, value in sorted(counts.items()):
+            yield f"npcsdk_{name}{_labels(**{label: key}, worker=worker)} {value}"
 
 
-def _histogram(name: str, text: str, times: Mapping[str, Any]) -> Iterator[str]:
+def _histogram(name: str, text: str, values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield from _head(name, text, "histogram")
-    total = 0
-    for bound, count in zip((*BUCKETS_MS, None), times["counts"], strict=True):
-        total += count
-        yield f'npcsdk_{name}_bucket{{le="{"+Inf" if bound is None else format(bound / 1000, "g")}"}} {total}'
-    yield f"npcsdk_{name}_sum {times['sum'] / 1000:g}"
-    yield f"npcsdk_{name}_count {total}"
+    for worker, times in values.items():
+        total = 0
+        for bound, count in zip((*BUCKETS_MS, None), times["counts"], strict=True):
+            total += count
+            least = "+Inf" if bound is None else format(bound / 1000, "g")
+            yield f"npcsdk_{name}_bucket{_labels(le=least, worker=worker)} {total}"
+        yield f"npcsdk_{name}_sum{_labels(worker=worker)} {times['sum'] / 1000:g}"
+        yield f"npcsdk_{name}_count{_labels(worker=worker)} {total}"
 
 
 class MetricsServer:

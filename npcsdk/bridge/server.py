@@ -12,22 +12,24 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from npcsdk.bridge.access import Access
+from npcsdk.bridge.crew import Crew, Member
 from npcsdk.bridge.frontend import Frontend, Limits
 from npcsdk.bridge.gate import open_gate
-from npcsdk.bridge.launcher import DRAIN, DRAINED, OVER, STATS, Launcher
+from npcsdk.bridge.launcher import DRAIN, DRAINED, OVER, STATS
 from npcsdk.bridge.links import died
 from npcsdk.bridge.metrics import MetricsServer
+from npcsdk.bridge.routing import Routing
 from npcsdk.bridge.watch import READ, Waker
 from npcsdk.errors import BridgeError, NpcError, ProtocolError
-from npcsdk.wire.codec import decode_event, encode
-from npcsdk.wire.faults import error_of
-from npcsdk.wire.messages import Done, Goodbye, Loading, Ready
+from npcsdk.wire.codec import decode_event, encode, place_of
+from npcsdk.wire.faults import error_of, fault_of
+from npcsdk.wire.messages import Command, Done, Goodbye, Loading, Problem, Ready
 from npcsdk.wire.version import DEFAULT_ADDRESS
 
 __all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
@@ -35,7 +37,6 @@ __all__ = ["DEFAULT_ADDRESS", "Server", "Status", "serve"]
 _log = logging.getLogger(__name__)
 
 _TICK_MS = 500
-_CRASHES = 3  # in a row before a worker has been ready: then it is not started again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Status:
     """What the server is doing: told to whoever started it.
 
     ``listening`` (address), ``loading`` (stage, progress), ``ready`` (world, npcs), ``worker_died`` (message),
-    ``draining``.
+    ``draining``. ``worker``: the name of one of several.
     """
 
     event: Literal["listening", "loading", "ready", "worker_died", "draining"]
@@ -53,15 +54,16 @@ class Status:
     world: str = ""
     npcs: tuple[str, ...] = ()
     message: str = ""
+    worker: str = ""
 
 
 class Server:
     """The bridge process's work. `run` blocks; `stop` may be called from anywhere.
 
     Args:
-        config: what the worker loads; see `npcsdk.bridge.launcher.WorkerConfig`.
+        config: what the worker loads, or each of several; see `npcsdk.bridge.crew.Crew`.
         address: where to listen; a port of ``*`` takes a free one (see `address`).
-        limits: how much clients may do.
+        limits: how much clients may do; of turns, with each worker.
         access: who may connect, and do what.
         on_status: told what the server is doing, in the thread of `run`.
         drain_timeout: seconds for running turns to end when the server stops.
@@ -73,7 +75,7 @@ class Server:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
         address: str = DEFAULT_ADDRESS,
         limits: Limits | None = None,
@@ -85,14 +87,9 @@ class Server:
         self._drain_timeout = drain_timeout
         self._stopping = threading.Event()
         self._limits = limits = limits or Limits()
-        self._frontend = Frontend(limits, self.metrics)
-        self._numbers: Mapping[str, Any] = {}  # the worker's
-        self._restarts = 0
+        self._frontend = Frontend(limits, self.metrics, self._worker_of)
         self._began = time.monotonic()
-        self._ready = False
-        self._crashes = 0
         self._look_at = 0.0
-        self._drained = False
         self._waker = Waker()
         try:
             self._gate = open_gate(
@@ -103,27 +100,34 @@ class Server:
             raise
         self.address = self._gate.address
         poller = self._gate.poller
-        self._launcher = Launcher({**config, "limits": limits.for_worker()}, poller, self._waker.wake)
+        try:
+            configs = [config] if isinstance(config, Mapping) else list(config)
+            self._crew = Crew(configs, limits.for_worker(), poller, self._waker.wake)
+        except BaseException:
+            self._gate.close(0)
+            self._waker.close()
+            raise
+        self._members = self._crew.members
+        self._routing = Routing(self._crew.charges) if self._crew.several else None
         self._woken = self._waker.socket.fileno()
         poller.register(self._woken, READ)
 
     @property
     def worker_pid(self) -> int | None:
-        """The worker's process id, while there is one."""
-        return self._launcher.pid
+        """The first worker's process id, while there is one."""
+        return self._members[0].launcher.pid
 
     def metrics(self) -> Mapping[str, Any]:
         """How the server is doing, as plain data; see `npcsdk.bridge.metrics`. Any thread."""
         return {
             "up_s": time.monotonic() - self._began,
-            "ready": self._ready,
+            "ready": self._crew.ready,
             "clients": self._frontend.count,
             "slow_clients": self._gate.behind,
             "backlog_bytes": self._gate.backlog_bytes,
-            "worker_restarts": self._restarts,
             "refused": dict(self._frontend.refused),
             "strangers": self._gate.strangers,
-            "worker": dict(self._numbers),
+            **self._crew.numbers(),
         }
 
     def run(self, message: str = "") -> None:
@@ -134,7 +138,7 @@ class Server:
         """
         self._on_status(Status(event="listening", address=self.address, message=message))
         try:
-            self._launcher.start()
+            self._crew.start()
             while not self._stopping.is_set():
                 self._turn()
             self._drain()
@@ -154,9 +158,10 @@ class Server:
     def _turn(self) -> None:
         pause = self._gate.pause_ms
         ready = dict(self._gate.poller.poll(_TICK_MS if pause is None else pause))
-        if self._launcher.has_news(ready):
-            self._from_worker()
-            self._gate.flush()
+        for member in self._members:
+            if member.launcher.has_news(ready):
+                self._from_worker(member)
+        self._gate.flush()
         self._from_clients(ready)
         self._gate.flush()
         now = time.monotonic()
@@ -167,12 +172,15 @@ class Server:
 
     def _look_around(self, now: float) -> None:
         """What need not be looked at for each message: is everybody still there?"""
-        status = self._launcher.exited()
-        if status is not None:
-            for message in self._launcher.last_words():
-                self._take(*message)
-            self._worker_died(status)
-        self._launcher.end_if_frozen(now)
+        for member in self._members:
+            status = member.launcher.exited()
+            if status is not None:
+                for message in member.launcher.last_words():
+                    self._take(member, *message)
+                self._worker_died(member, status, now)
+            member.launcher.end_if_frozen(now)
+        for member in self._crew.due(now):
+            self._start_again(member)
         for route in self._frontend.silent(now):
             self._gone(route)
         self._gate.sweep(now, self._frontend.knows)
@@ -183,80 +191,155 @@ class Server:
             for answer in answers:
                 self._gate.send(route, answer)
             if forward is not None:
-                self._launcher.send(route, forward)
+                self._forward(route, forward)
             elif answers and self._frontend.ignores(route):
                 self._gate.dismiss(route)
-                self._launcher.send(route, b"")
+                self._end(route)
 
-    def _from_worker(self) -> None:
-        for message in self._launcher.receive():
-            self._take(*message)
+    def _forward(self, route: bytes, payload: bytes) -> None:
+        if self._routing is None:
+            self._members[0].launcher.send(route, payload)
+            return
+        try:
+            greets, parts = self._routing.forward(route, payload)
+        except NpcError as error:
+            place = place_of(payload)
+            self._gate.send(
+                route,
+                encode(
+                    Problem(**fault_of(error), answers=place.get("command"), request=place.get("request"))
+                ),
+            )
+            return
+        for number, part in parts:
+            member = self._members[number]
+            if member.again_at is None:
+                member.launcher.send(route, part)
+            elif not greets:
+                self._tell_lost(member, self._crew.absence(member))
+        if greets:
+            self._gate.send(route, encode(self._crew.told or Loading(stage="worlds")))
 
-    def _take(self, route: bytes, payload: bytes) -> None:
+    def _tell_lost(self, member: Member, fault: Mapping[str, str]) -> None:
+        assert self._routing is not None
+        for route, payload in self._routing.died(member.number, fault):
+            self._gate.send(route, payload)
+
+    def _from_worker(self, member: Member) -> None:
+        for message in member.launcher.receive():
+            self._take(member, *message)
+
+    def _take(self, member: Member, route: bytes, payload: bytes) -> None:
         if route:
+            if self._routing is not None:
+                answer = self._routing.answered(member.number, route, payload)
+                if answer is None:
+                    return
+                payload = answer
             self._gate.send(route, payload)
         elif payload.startswith(OVER):
-            self._frontend.suspects.over(payload[len(OVER) :])
+            self._frontend.suspects.over(payload[len(OVER) :], member.number)
         elif payload.startswith(STATS):
             numbers = decode_event(payload[len(STATS) :])
-            self._numbers = numbers.value if isinstance(numbers, Done) else {}
+            member.numbers = numbers.value if isinstance(numbers, Done) else {}
         elif payload == DRAINED:
-            self._drained = True
+            member.drained = True
         else:
-            self._note(payload)
+            self._note(member, payload)
 
-    def _note(self, payload: bytes) -> None:
+    def _note(self, member: Member, payload: bytes) -> None:
         """The worker's word to its parent."""
         try:
             message = decode_event(payload)
         except ProtocolError:
             _log.warning("The worker sent its parent a bad message")
             return
+        if isinstance(message, Ready):
+            member.ready, member.crashes, member.told = True, 0, message
+            npcs = tuple(npc.id for npc in message.npcs)
+            self._on_status(
+                Status(
+                    event="ready", address=self.address, world=message.world, npcs=npcs, worker=member.name
+                )
+            )
+        elif isinstance(message, Loading):
+            self._on_status(
+                Status(event="loading", stage=message.stage, progress=message.progress, worker=member.name)
+            )
+        elif isinstance(message, Goodbye):
+            if member.told is None or not self._crew.give_up(member, time.monotonic()):
+                raise error_of(message)
+            member.launcher.ask_to_end()
         if isinstance(message, Loading | Ready):
+            self._announce(member, message, payload)
+
+    def _announce(self, member: Member, message: Loading | Ready, payload: bytes) -> None:
+        """Tell clients how the loading goes, where the worker does not."""
+        if self._routing is None:
             for route in self._frontend.waiting():  # those who have greeted hear it from the worker itself
                 self._gate.send(route, payload)
+            return
         if isinstance(message, Loading):
-            self._on_status(Status(event="loading", stage=message.stage, progress=message.progress))
-        elif isinstance(message, Ready):
-            self._ready, self._crashes = True, 0
-            npcs = tuple(npc.id for npc in message.npcs)
-            self._on_status(Status(event="ready", address=self.address, world=message.world, npcs=npcs))
-        elif isinstance(message, Goodbye):
-            raise error_of(message)
+            if self._crew.told is not None:
+                return  # one that is started again: the others serve
+            told = self._crew.loading(member, message)
+        else:
+            told = self._crew.told
+        if told is not None:
+            for route in self._frontend.routes():
+                self._gate.send(route, encode(told))
 
-    def _worker_died(self, status: int) -> None:
-        fault = died(status, loading=not self._ready)
-        _log.error("%s", fault["message"])
-        self._on_status(Status(event="worker_died", message=fault["message"]))
-        if not self._ready:
-            self._crashes += 1
-            if self._crashes >= _CRASHES:
-                raise BridgeError(**fault)
-        self._ready = False
-        self._restarts += 1
-        self._numbers = {}
-        for route, payload in self._frontend.reset(fault, time.monotonic()):
-            self._gate.send(route, payload)
-        self._launcher.start()
+    def _worker_died(self, member: Member, status: int, now: float) -> None:
+        fault = died(status, loading=not member.ready)
+        _log.error("%s%s", f"{member.name}: " if member.name else "", fault["message"])
+        self._on_status(Status(event="worker_died", message=fault["message"], worker=member.name))
+        again = self._crew.died(member, fault, now)
+        if self._routing is None:
+            for route, payload in self._frontend.reset(fault, now):
+                self._gate.send(route, payload)
+        else:
+            self._frontend.suspects.crashed(now, member.number)
+            self._tell_lost(member, fault)
+        if again:
+            self._start_again(member)
+
+    def _start_again(self, member: Member) -> None:
+        member.launcher.start()
+        if self._routing is not None:
+            for route, payload in self._routing.greetings():
+                member.launcher.send(route, payload)
 
     # Clients
+
+    def _worker_of(self, route: bytes, command: Command) -> int:
+        return 0 if self._routing is None else self._routing.worker_of(route, command)
 
     def _gone(self, route: bytes) -> None:
         """A client is gone for now; the worker keeps its turns for a while, in case it comes back."""
         self._gate.forget(route)
         self._frontend.forget(route)
-        self._launcher.send(route, b"")
+        self._end(route)
+
+    def _end(self, route: bytes) -> None:
+        if self._routing is not None:
+            self._routing.gone(route)
+        for member in self._members:
+            member.launcher.send(route, b"")
 
     # The end
 
     def _drain(self) -> None:
         self._on_status(Status(event="draining"))
         deadline = time.monotonic() + self._drain_timeout
-        if self._ready:
-            self._launcher.send(b"", DRAIN)
-            while not self._drained and self._launcher.running and time.monotonic() < deadline:
-                self._turn()
-            self._from_worker()
+        for member in self._members:
+            if member.ready:
+                member.launcher.send(b"", DRAIN)
+        while time.monotonic() < deadline and any(
+            member.ready and not member.drained and member.launcher.running for member in self._members
+        ):
+            self._turn()
+        for member in self._members:
+            self._from_worker(member)
         self._farewell("shutting_down", "The server is shutting down.", "Connect again in a moment.")
 
     def _farewell(self, code: str, message: str, hint: str) -> None:
@@ -266,7 +349,7 @@ class Server:
 
     def close(self) -> None:
         """Give everything back; `run` does it itself."""
-        self._launcher.close()
+        self._crew.close()
         self._gate.close(linger=500)  # for the goodbyes
         self._waker.close()
 
@@ -283,18 +366,20 @@ def serve(
     on_status: Callable[[Status], None] = lambda status: None,
     drain_timeout: float = 10.0,
     metrics: str | None = None,
+    workers: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Serve a world until SIGTERM or Ctrl-C; the second one does not wait for running turns.
+
+    Args:
+        workers: several worlds, or several parts of one, each with a worker of its own: what they load otherwise than
+            ``folder``, ``model``, ``memory`` and ``options`` say, a ``name``, and a ``prefix`` for its characters' ids
+            or the ``npcs`` that it answers for.
 
     Raises:
         NpcError: the address cannot be had, or the world or the model cannot be loaded.
     """
-    config = {
-        "folder": None if folder is None else str(Path(folder).absolute()),
-        "model": model,
-        "memory": memory if memory is None or "://" in str(memory) else str(Path(memory).absolute()),
-        "options": dict(options or {}),
-    }
+    common = {"folder": folder, "model": model, "memory": memory, "options": dict(options or {})}
+    config = [_config({**common, **worker}) for worker in workers] or _config(common)
     server = Server(
         config,
         address=address,
@@ -315,6 +400,16 @@ def serve(
     finally:
         if served is not None:
             served.close()
+
+
+def _config(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a worker loads, its paths not relative to anything any more."""
+    folder, memory = given["folder"], given["memory"]
+    return {
+        **given,
+        "folder": None if folder is None else str(Path(folder).absolute()),
+        "memory": memory if memory is None or "://" in str(memory) else str(Path(memory).absolute()),
+    }
 
 
 @contextlib.contextmanager

@@ -60,6 +60,7 @@ class Service:
         drained: called once after `drain`, when the last turn has ended.
         over: told of each turn that has ended, whichever way.
         together: what is emitted within it, by one thread, may leave in one go.
+        announces: tells its clients how the loading goes; else somebody else does, who knows of other workers.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class Service:
         drained: Callable[[], None] = lambda: None,
         over: Callable[[Say | React], None] = lambda command: None,
         together: Callable[[], AbstractContextManager[None]] = nullcontext,
+        announces: bool = True,
     ) -> None:
         self._limits = limits = limits or ServiceLimits()
         self.stats = Stats()
+        self._announces = announces
         self._outbox = Outbox(emit)
         self._jobs = Jobs(limits.threads)
         self._rounds = Rounds(together)
@@ -108,7 +111,7 @@ class Service:
             sessions = list(self._sessions.values())
         for session in sessions:
             if self._register(session, session.actions):
-                self._outbox.send(session, self._ready(world))
+                self._announce(session, self._ready(world))
         self._jobs.release()
 
     @property
@@ -198,7 +201,7 @@ class Service:
                 self._drop(session)
 
     def _hello(self, route: bytes, hello: Hello) -> None:
-        if self._failure is not None:
+        if self._failure is not None and self._announces:
             self._outbox.emit(route, encode(self._failure))
             return
         session = self._sessions.get(hello.client)
@@ -224,10 +227,10 @@ class Service:
                 session.actions = hello.actions
                 if not self._register(session, hello.actions):
                     return
-            self._outbox.send(session, self._stage if world is None else self._ready(world))
+            self._announce(session, self._stage if world is None else self._ready(world))
             for name, seen in hello.seen.items():
                 self._catch_up(session, name, seen)
-        if self._failure is not None:  # it failed meanwhile
+        if self._failure is not None and self._announces:  # it failed meanwhile
             self._outbox.emit(route, encode(self._failure))
 
     def _register(self, session: Session, actions: tuple[Mapping[str, Any], ...]) -> bool:
@@ -391,4 +394,8 @@ class Service:
 
     def _broadcast(self, message: ServerEvent) -> None:
         for session in list(self._sessions.values()):
+            self._announce(session, message)
+
+    def _announce(self, session: Session, message: ServerEvent) -> None:
+        if self._announces:
             self._outbox.send(session, message)

@@ -31,30 +31,29 @@ class Suspects:
     """What is being worked on, and what was being worked on when workers died."""
 
     def __init__(self) -> None:
-        self._running: set[bytes] = set()
+        self._running: dict[int, set[bytes]] = {}  # by worker
         self._strikes: OrderedDict[bytes, _Strikes] = OrderedDict()
 
-    def refuses(self, command: Say | React, now: float) -> bool:
+    def refuses(self, command: Say | React, now: float, worker: int = 0) -> bool:
         """Whether workers died of this line before; otherwise it is noted as being worked on."""
         name = digest(command)
         strikes = self._strikes.get(name)
         if strikes is not None and strikes.count >= _STRIKES and now - strikes.at < _EXPIRES:
             return True
-        self._running.add(name)
+        self._running.setdefault(worker, set()).add(name)
         return False
 
-    def over(self, name: bytes) -> None:
+    def over(self, name: bytes, worker: int = 0) -> None:
         """A turn has ended as turns do: its line is harmless."""
-        self._running.discard(name)
+        self._running.get(worker, set[bytes]()).discard(name)
         self._strikes.pop(name, None)
 
-    def crashed(self, now: float) -> None:
-        """The worker died: of one of the lines that it had."""
-        for name in self._running:
+    def crashed(self, now: float, worker: int = 0) -> None:
+        """A worker died: of one of the lines that it had."""
+        for name in self._running.pop(worker, ()):
             strikes = self._strikes.setdefault(name, _Strikes(0, now))
             if now - strikes.at >= _EXPIRES:
                 strikes.count = 0
             strikes.count, strikes.at = strikes.count + 1, now
-        self._running.clear()
         while len(self._strikes) > _MOST:
             self._strikes.popitem(last=False)

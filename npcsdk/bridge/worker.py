@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from npcsdk.bridge.launcher import ALIVE, CONFIG_VARIABLE, DRAIN, DRAINED, OVER, STATS
 from npcsdk.bridge.pipe import Pipe
+from npcsdk.bridge.section import Section
 from npcsdk.bridge.service import Service
 from npcsdk.bridge.sessions import ServiceLimits, WorldLike
 from npcsdk.bridge.suspects import digest
@@ -52,6 +53,8 @@ def load_world(service: Service, config: Mapping[str, Any]) -> WorldLike | None:
             memory=memory,
             options=config.get("options") or {},
         )
+        if config.get("prefix") or config.get("npcs") is not None:
+            world = Section(world, config.get("prefix") or "", config.get("npcs"))
     except Exception as error:
         if not isinstance(error, NpcError):
             _log.exception("The world cannot be loaded")
@@ -64,13 +67,14 @@ def load_world(service: Service, config: Mapping[str, Any]) -> WorldLike | None:
 class _Tee(Service):
     """A service that tells its parent, too, how the loading goes."""
 
-    def __init__(self, pipe: Pipe, limits: ServiceLimits) -> None:
+    def __init__(self, pipe: Pipe, limits: ServiceLimits, *, announces: bool) -> None:
         super().__init__(
             pipe.send,
             limits=limits,
             drained=lambda: pipe.send(b"", DRAINED),
             over=lambda command: pipe.send(b"", OVER + digest(command)),
             together=pipe.together,
+            announces=announces,
         )
         self._pipe = pipe
 
@@ -104,7 +108,8 @@ def main() -> None:
     sys.path.extend(config.get("path") or ())
     sys.stdout = sys.stderr  # a library's print is a message for people, never data
     pipe = Pipe(int(config["port"]), str(config["token"]))
-    service = _Tee(pipe, ServiceLimits(**cast("dict[str, Any]", config.get("limits") or {})))
+    limits = ServiceLimits(**cast("dict[str, Any]", config.get("limits") or {}))
+    service = _Tee(pipe, limits, announces=config.get("announces", True))
     over = threading.Event()
     threading.Thread(target=_serve, args=(pipe, service, over), name="npcsdk-io", daemon=True).start()
     threading.Thread(target=_watch_parent, args=(over,), name="npcsdk-parent", daemon=True).start()

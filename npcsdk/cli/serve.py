@@ -21,6 +21,7 @@ from npcsdk.cli.options import (
 )
 from npcsdk.cli.output import errors, reports_errors
 from npcsdk.cli.settings import Settings, read_settings
+from npcsdk.cli.staffing import workers_of
 from npcsdk.wire.version import DEFAULT_ADDRESS
 
 __all__ = ["serve"]
@@ -28,6 +29,14 @@ __all__ = ["serve"]
 
 @reports_errors
 def serve(
+    worlds: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[WORLD]...",
+            help="Folders of worlds; of several, each has a worker of its own, and its characters' ids begin with the "
+            "folder's name and a slash. Left out: --world.",
+        ),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -60,18 +69,21 @@ def serve(
     memory: MemoryOption = None,
     journal: JournalOption = None,
 ) -> None:
-    """Serve a world to game engines over ZeroMQ, until Ctrl-C or SIGTERM."""
+    """Serve worlds to game engines over ZeroMQ, until Ctrl-C or SIGTERM."""
     settings = read_settings(config) if config is not None else Settings()
     options = {**settings.options, **world_options(tool_format, journal or settings.journal)}
     threads = threads or settings.threads
     if threads is not None:
         options["threads"] = threads
+    given, kept = worlds or [], memory or settings.memory
+    entries = {} if given or world else settings.workers
     structured = as_json or settings.log == "json"
     log_json() if structured else log_text()
     run(
-        world or settings.world,
+        (given[0] if given else world) or settings.world,
         model=model or settings.model,
-        memory=memory or settings.memory,
+        memory=kept,
+        workers=workers_of(entries, given, memory=kept, options=options),
         address=address or settings.address,
         options=options,
         limits=settings.bounds(),
@@ -83,7 +95,8 @@ def serve(
 
 def _log(status: Status) -> None:
     fields: dict[str, Any] = {
-        name: getattr(status, name) for name in ("address", "stage", "progress", "world", "npcs", "message")
+        name: getattr(status, name)
+        for name in ("address", "stage", "progress", "world", "npcs", "message", "worker")
     }
     write_json(status.event, **fields)
 
@@ -98,6 +111,7 @@ def _tell(status: Status) -> None:
             f"serving [bold]{escape(status.world)}[/]: {escape(', '.join(status.npcs))}. Ctrl-C stops."
         )
     elif status.event == "worker_died":
-        errors.print(f"[red]the worker died[/]: {escape(status.message)}")
+        which = f"worker {status.worker}" if status.worker else "worker"
+        errors.print(f"[red]the {escape(which)} died[/]: {escape(status.message)}")
     elif status.event == "draining":
         errors.print("finishing the turns that are running")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from npcsdk.bridge.access import Access, Role
 from npcsdk.bridge.frontend import Limits
@@ -45,6 +45,16 @@ class LimitsEntry(_Strict):
     backlog_bytes: int = Field(default=4 << 20, ge=1 << 16)
 
 
+class WorkerEntry(_Strict):
+    """One of several workers: a world of its own, or some characters of the world that they share."""
+
+    world: Path | None = None
+    model: str | None = None
+    memory: str | None = Field(default=None, description="left out: a folder of its name in the common one")
+    npcs: list[str] | None = Field(default=None, min_length=1, description="the ids that it answers for")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class Settings(_Strict):
     """What the file may say; a command's options go before it."""
 
@@ -61,6 +71,24 @@ class Settings(_Strict):
     metrics: str | None = Field(default=None, description="host:port for Prometheus")
     log: str = Field(default="text", pattern="^(text|json)$")
     limits: LimitsEntry = LimitsEntry()
+    workers: dict[str, WorkerEntry] = Field(default_factory=dict, description="by name; left out: one")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Settings:
+        shared = [name for name, one in self.workers.items() if one.world is None]
+        if len(shared) > 1:
+            without = [name for name in shared if self.workers[name].npcs is None]
+            if without:
+                raise ValueError(f"the worker {without[0]!r} needs a world of its own, or npcs")
+            seen: dict[str, str] = {}
+            for name in shared:
+                for npc in self.workers[name].npcs or ():
+                    if npc in seen:
+                        raise ValueError(f"{npc!r} is with the workers {seen[npc]!r} and {name!r}")
+                    seen[npc] = name
+        if any("/" in name or not name for name in self.workers):
+            raise ValueError("a worker's name must not be empty or have a slash")
+        return self
 
     def access(self) -> Access:
         """Who is let in.
@@ -113,8 +141,18 @@ def read_settings(path: Path) -> Settings:
 
 
 def _resolved(settings: Settings, folder: Path) -> Settings:
-    given = {name: getattr(settings, name) for name in ("world", "memory", "journal", "keys")}
-    return settings.model_copy(
+    workers = {name: _placed(one, ("world", "memory"), folder) for name, one in settings.workers.items()}
+    placed = _placed(settings, ("world", "memory", "journal", "keys"), folder)
+    return placed.model_copy(update={"workers": workers})
+
+
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+def _placed(entry: _ModelT, names: tuple[str, ...], folder: Path) -> _ModelT:
+    """With the paths of these names relative to the file's folder."""
+    given = {name: getattr(entry, name) for name in names}
+    return entry.model_copy(
         update={
             name: str(folder / value) if name == "memory" else folder / value
             for name, value in given.items()

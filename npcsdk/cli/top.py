@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,10 @@ def top(
         if once:
             Console().print(_table(world.name, before, before, 1.0))
             return
-        with Live(_table(world.name, before, before, every), auto_refresh=False) as live:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            Live(_table(world.name, before, before, every), auto_refresh=False) as live,
+        ):
             while True:
                 time.sleep(every)
                 now = dict(metrics_of(world.core))
@@ -76,7 +80,17 @@ def _table(world: str, before: Mapping[str, Any], now: Mapping[str, Any], second
     ]
     for name, value in rows:
         table.add_row(name, str(value))
+    for one in now.get("workers") or ():
+        table.add_row(f"worker {one['name']}", _worker(one))
     return table
+
+
+def _worker(one: Mapping[str, Any]) -> str:
+    """One of several workers, in a line."""
+    numbers: Mapping[str, Any] = one.get("numbers") or {}
+    state = "ready" if one.get("ready") else "loading"
+    turns = f"{numbers.get('turns', 0)} turns, {numbers.get('waiting', 0)} waiting"
+    return f"{state}, {turns}, {one.get('restarts', 0)} restarts"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -49,6 +49,65 @@ def test_keys_are_made_once_and_fit_the_configuration(tmp_path: Path) -> None:
     assert read_keys(tmp_path / "server.key") == server
 
 
+def test_several_worlds_have_workers_names_and_memories_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr("npcsdk.cli.serve.run", lambda world, **how: served.append((world, how)))
+    memory = tmp_path / "memory"
+    done = CliRunner().invoke(app, ["serve", "worlds/tavern", "worlds/harbour", "--memory", str(memory)])
+    assert done.exit_code == 0, done.output
+    found = [(one["name"], one["prefix"], one["folder"], one["memory"]) for one in served[0][1]["workers"]]
+    assert found == [
+        ("tavern", "tavern/", Path("worlds/tavern"), str(memory / "tavern")),
+        ("harbour", "harbour/", Path("worlds/harbour"), str(memory / "harbour")),
+    ]
+    done = CliRunner().invoke(app, ["serve", "worlds/tavern"])
+    assert (served[1][0], served[1][1]["workers"]) == (Path("worlds/tavern"), [])
+    done = CliRunner().invoke(app, ["serve", "a/tavern", "b/tavern"])
+    assert (done.exit_code, len(served)) == (2, 2)
+
+
+def test_workers_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[dict[str, Any]] = []
+    monkeypatch.setattr("npcsdk.cli.serve.run", lambda world, **how: served.append({"world": world, **how}))
+    path = tmp_path / "npcsdk.yaml"
+    path.write_text(
+        "world: town\nmemory: memory\nthreads: 2\n"
+        "workers:\n  north: {npcs: [mira]}\n  south: {npcs: [tom], memory: elsewhere}\n"
+        "  inn: {world: inn, model: other, options: {device: cpu}}\n",
+        encoding="utf-8",
+    )
+    done = CliRunner().invoke(app, ["serve", "--config", str(path)])
+    assert done.exit_code == 0, done.output
+    north, south, inn = served[0]["workers"]
+    assert served[0]["world"] == tmp_path / "town"
+    assert (north["prefix"], north["npcs"], north["memory"]) == (
+        "",
+        ["mira"],
+        str(tmp_path / "memory" / "north"),
+    )
+    assert (south["npcs"], south["memory"]) == (["tom"], str(tmp_path / "elsewhere"))
+    assert (inn["prefix"], inn["folder"], inn["model"]) == ("inn/", tmp_path / "inn", "other")
+    assert inn["options"] == {"threads": 2, "device": "cpu"}
+    both = "workers:\n  a: {npcs: [x], memory: one}\n  b: {npcs: [y], memory: one}\n"
+    path.write_text(both, encoding="utf-8")
+    done = CliRunner().invoke(app, ["serve", "--config", str(path)])
+    assert (done.exit_code, len(served)) == (2, 1)
+    path.write_text(
+        "memory: http://127.0.0.1:8000\nworkers:\n  a: {npcs: [x]}\n  b: {npcs: [y]}\n", encoding="utf-8"
+    )
+    done = CliRunner().invoke(app, ["serve", "--config", str(path)])
+    assert (done.exit_code, len(served)) == (2, 1)
+    path.write_text(
+        "memory: http://127.0.0.1:8000\njournal: j\nworkers:\n  a: {npcs: [x]}\n  b: {npcs: [y]}\n",
+        encoding="utf-8",
+    )
+    done = CliRunner().invoke(app, ["serve", "--config", str(path)])
+    journals = [one["options"]["journal"] for one in served[1]["workers"]]
+    assert journals == [str(tmp_path / "j" / "a"), str(tmp_path / "j" / "b")]
+
+
 def test_the_example_configuration_is_one() -> None:
     settings = read_settings(ROOT / "examples" / "serve" / "npcsdk.yaml")
     assert settings.bounds().turns_per_minute == 240
@@ -65,6 +124,10 @@ def test_the_example_configuration_is_one() -> None:
         ("limits: {threads: many}\n", ":1:19 limits.threads"),
         ("clients:\n  game: {key: x, role: king}\n", "clients.game.role"),
         ("- a\n- b\n", "the file"),
+        ("workers: {a: {npcs: []}}\n", "workers.a.npcs"),
+        ("workers: {a: {}, b: {}}\n", "the worker 'a' needs a world of its own, or npcs"),
+        ("workers: {a: {npcs: [x]}, b: {npcs: [x]}}\n", "'x' is with the workers 'a' and 'b'"),
+        ("workers: {a/b: {world: x}}\n", "must not be empty or have a slash"),
         ("log: [\n", ":"),
     ],
 )
