@@ -73,6 +73,8 @@ class Frames:
     connections: int = 0
     served: int = 0
     """Lines of another client that were answered meanwhile."""
+    busy: int = 0
+    """Lines that were refused because that client had used up its own turns of the minute: right, and no failure."""
     slowest: float = 0.0
     """The longest of those answers, in seconds."""
     failed: list[str] = field(default_factory=list[str])
@@ -125,7 +127,9 @@ def fuzz(memory: Path, count: int, seed: int = 1) -> Frames:
                     began = time.monotonic()
                     try:
                         heard = list(world["npc"].say("2"))
-                        if len(heard) != 3 or not isinstance(heard[-1], End):
+                        if isinstance(heard[-1], Failed) and "turns a minute" in heard[-1].message:
+                            outcome.busy += 1
+                        elif len(heard) != 3 or not isinstance(heard[-1], End):
                             outcome.failed.append(f"heard {heard}")
                     except NpcError as error:
                         outcome.failed.append(str(error))

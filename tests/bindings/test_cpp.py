@@ -145,6 +145,10 @@ def test_the_state_machine() -> None:
     run(build("tests/peer.cpp", *CHECKED))
 
 
+def test_the_state_machine_under_events_in_any_order() -> None:
+    run(build("tests/peer_fuzz.cpp", *CHECKED), "150")
+
+
 def test_a_token_takes_no_memory_from_the_heap() -> None:
     run(build("tests/steady.cpp", "-O2", "-fno-exceptions", "-fno-rtti"))
 
