@@ -47,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    """All rows; see the module."""
-    yield from _questions(setting)
+    """All rows; see the module. Those that take their time but measure none come last."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         stores = _Stores(setting, folder, stack)
@@ -56,6 +55,7 @@ def run(setting: Setting) -> Iterator[Row]:
         yield from stores.load()
         yield from stores.writes(folder)
         yield from stores.disk()
+    yield from _questions(setting)
 
 
 def _lived(text: str, at: float = 0.0) -> Experience:

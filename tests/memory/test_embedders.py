@@ -91,8 +91,9 @@ def test_an_endpoint_gives_vectors_of_length_one_in_order(
 
 
 def test_memory_recalls_by_an_endpoint_and_goes_on_when_it_is_down(
-    server: Server, tmp_path: Path, open_memory: Open
+    server: Server, tmp_path: Path, open_memory: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("npcsdk.memory.follower._LONGEST_PAUSE", 0.05)
     memory = open_memory(tmp_path, LORE, embedder=f"openai:tiny@{server.url}")
     memory.remember(event("The player paid for the broken window."))
     assert memory.indexed(60)

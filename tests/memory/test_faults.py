@@ -76,9 +76,10 @@ def test_a_wall_clock_that_goes_backwards_changes_nothing(
 def test_a_full_disk_ends_the_write_not_the_game(tmp_path: Path, open_memory: Open) -> None:
     memory = open_memory(tmp_path, index="exact")
     memory.remember(event("The heron met a fox."))
-    database = memory._journal._store.db
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages + 1}")
+    store = memory._journal._store
+    with store.lock:
+        pages = store.db.execute("PRAGMA page_count").fetchone()[0]
+        store.db.execute(f"PRAGMA max_page_count = {pages + 1}")
     for write in (
         lambda: memory.remember(event("The stork met a cow. " * 5_000)),
         lambda: memory.append_turn("c", "mira", "player", {"line": "x" * 100_000}),
@@ -91,7 +92,8 @@ def test_a_full_disk_ends_the_write_not_the_game(tmp_path: Path, open_memory: Op
     assert texts(memory, "heron") == ["The heron met a fox."]  # recall goes on
     assert texts(memory, "stork") == []
     assert memory.history("c") == []
-    database.execute("PRAGMA max_page_count = 1000000")
+    with store.lock:
+        store.db.execute("PRAGMA max_page_count = 1000000")
     memory.remember(event("The stork met a cow."))
     assert texts(memory, "stork") == ["The stork met a cow."]
 
