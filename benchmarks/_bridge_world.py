@@ -25,6 +25,13 @@ class Npc:
     voice: str | None = None
 
 
+@dataclass(frozen=True)
+class Forgotten:
+    records: int = 0
+    slots: int = 0
+    conversations: int = 0
+
+
 class Conversation:
     """Lines: ``N`` tokens; ``step N SECONDS BEGIN`` tokens that are due when everybody's are, ``rounds`` the same
     without a thread for each turn; ``prefill SECONDS``.
@@ -223,6 +230,24 @@ class World:
 
     def slots(self) -> list[str]:
         return []
+
+    def delete_slot(self, slot: str) -> None:
+        """There is none."""
+
+    def export_slot(self, slot: str, file: Path) -> int:
+        return 0  # and no file: whoever sends bad frames names it
+
+    def import_slot(self, file: Path, slot: str | None) -> str:
+        return slot or ""
+
+    def forget(self, player: str) -> Forgotten:
+        return Forgotten()
+
+    def learn(self, npc: str, *_: Any, **__: Any) -> None:
+        """Nothing depends on it."""
+
+    def values(self, npc: str, *, player: str) -> Mapping[str, float]:
+        return {}
 
     def set_values(self, npc: str, values: Mapping[str, Any], *, player: str) -> None:
         """Nothing depends on them."""

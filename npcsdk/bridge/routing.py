@@ -32,6 +32,7 @@ from npcsdk.wire.messages import (
 __all__ = ["Charge", "Routing"]
 
 _REMEMBERED = 4096  # sessions whose clients may come back
+_TALKS = 1024  # conversations of one client, also such as no worker would open: far more than its limit
 _REQUEST = b"\xa7request"
 
 
@@ -182,6 +183,8 @@ class Routing:
             talk = client.talks.get(command.conversation)
             if talk is None:
                 found = self._with(command.npc)
+                while len(client.talks) >= _TALKS:
+                    del client.talks[next(iter(client.talks))]
                 talk = client.talks[command.conversation] = _Talk(found[0] if found else 0)
             return (talk.worker,)
         conversation = getattr(command, "conversation", None)

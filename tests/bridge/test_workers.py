@@ -65,6 +65,14 @@ def test_a_conversation_stays_with_the_worker_of_its_character() -> None:
     assert send(made, m.Say(conversation="c", turn="u", line="x")) == [0]  # who says that it is not open
 
 
+def test_a_client_that_opens_and_opens_takes_no_more_and_more_memory() -> None:
+    made = routing()
+    for number in range(3000):
+        send(made, m.Open(conversation=f"c{number}", npc="harbour/nobody"))
+    assert len(made._clients[b"r"].talks) <= 1024
+    assert send(made, m.Say(conversation="c2999", turn="t", line="x")) == [1]
+
+
 def test_characters_of_one_world_go_to_who_has_them() -> None:
     made = routing(Charge("one", npcs=frozenset({"mira"})), Charge("two", npcs=frozenset({"tom"})))
     assert send(made, m.Open(conversation="c", npc="tom")) == [1]
