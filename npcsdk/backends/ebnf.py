@@ -40,8 +40,10 @@ _KEYWORDS: Final[dict[str, frozenset[str]]] = {
 }
 _HEX: Final = "[0-9a-fA-F]"
 _CHARACTERS: Final = (
-    # Not "all but": a runtime may read that as bytes, and what is no UTF-8 grows longer when it is read.
-    r'[\x20-\x21\x23-\x5b\x5d-\x7e\u0080-\ud7ff\ue000-\U0010ffff] | "\\" (["\\/bfnrt] | "u" '
+    # Not "all but": a runtime may read that as bytes, and what is no UTF-8 grows longer when it is read. Nor fewer
+    # ranges: XGrammar takes one whose ends begin with different bytes for all that begins with these bytes.
+    r"[\x20-\x21\x23-\x5b\x5d-\x7e\u0080-\u07ff\u0800-\u0fff\u1000-\ucfff\ud000-\ud7ff\ue000-\uffff"
+    r'\U00010000-\U0003ffff\U00040000-\U000fffff\U00100000-\U0010ffff] | "\\" (["\\/bfnrt] | "u" '
     rf"([0-9a-cA-Ce-fE-F] {_HEX} {_HEX} {_HEX} | [dD] [0-7] {_HEX} {_HEX}))"
 )
 _GREATEST: Final = 10**9

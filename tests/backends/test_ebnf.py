@@ -189,6 +189,13 @@ def test_members_that_may_be_left_out(left_out: str, text: str, required: str) -
     assert not legal.fullmatch(text.replace(": ", ":").replace("{}", "{ }"))  # one spelling only
 
 
+def test_free_strings_hold_any_character_but_those_that_json_escapes() -> None:
+    legal = of({"type": "string"})
+    for letter in "ß\u07ff\u0800\u0fff\u1000旅\ud7ff\ue000，\uffff\U00010000\U0001f642\U00040000\U0010ffff":
+        assert legal.fullmatch(f'"{letter}"')
+    assert not any(legal.fullmatch(f'"{letter}"') for letter in ("\x1f", '"', "\\", "\ud800", "\udfff"))
+
+
 def test_references_and_lists_that_are_shared() -> None:
     names = {"enum": [f"gate {number}" for number in range(50)]}
     place = {"type": "object", "properties": {"at": {"$ref": "#/$defs/name"}}, "required": ["at"]}

@@ -197,8 +197,9 @@ def test_a_call_that_is_opened_is_legal(made: Path) -> None:
         "properties": {
             "count": {"type": "integer", "minimum": 2, "maximum": 9},
             "target": {"enum": ["iron gate", "postern"]},
+            "word": {"type": "string", "maxLength": 40},
         },
-        "required": ["count", "target"],
+        "required": ["count", "target", "word"],
         "additionalProperties": False,
     }
     constraint = Constraint(opening="e", closing="!", tools=(("open_gate", schema),))
@@ -221,6 +222,8 @@ def test_a_call_that_is_opened_is_legal(made: Path) -> None:
         assert call["name"] == "open_gate"
         assert 2 <= call["arguments"]["count"] <= 9
         assert call["arguments"]["target"] in ("iron gate", "postern")
+        assert len(call["arguments"]["word"]) <= 40
+        assert "\ufffd" not in call["arguments"]["word"]  # what half a character is read as
 
 
 # What is wrong with a folder or an option.
