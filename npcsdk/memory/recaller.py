@@ -34,7 +34,7 @@ _log = logging.getLogger("npcsdk.memory")
 _FETCH = 24  # vectors asked of the index at first; more only while they still match
 _FETCH_MOST = 768
 _WORDS = 12  # candidates taken by words from each side
-_ALONE = 0.4  # cosine that makes a text a match all by itself
+_ALONE, _ALONE_SLOW = 0.4, 0.35  # cosine that makes a text a match all by itself
 _PATIENCE = 0.05  # seconds a turn waits for the index before it goes on by words
 _SLOW = 0.25  # seconds a turn waits for an embedder that is not instant
 _READING = 0.005  # seconds a turn waits for records to be read before it takes a glimpse of them
@@ -144,7 +144,9 @@ class Recaller:
         if not self._embedder.meaning:
             return candidates
         told = 1.0 if single else max((one.coverage for one in candidates), default=0.0)
-        floor = self._weights.min_cosine + told * (_ALONE - self._weights.min_cosine)
+        # What takes its time reads whole sentences, and is less often alike by chance than a sum of words.
+        alone = _ALONE if self._embedder.instant else _ALONE_SLOW
+        floor = self._weights.min_cosine + told * (alone - self._weights.min_cosine)
         return [one for one in candidates if one.coverage or (one.cosine or 0.0) >= floor]
 
     def _vector(self, query: str) -> Vectors:
