@@ -235,11 +235,12 @@ class World:
         try:
             found = self._memory.forget(player)
         finally:
-            running = [
-                each
-                for each in self._conversations()
-                if (each.rewind() if each.player == player else each.reread())
-            ]
+            running: list[Conversation] = []
+            for each in self._conversations():
+                if each.player == player:
+                    each.rewind()
+                elif each.reread():
+                    running.append(each)
         deadline = monotonic() + _OTHERS
         for conversation in running:
             conversation.over(max(deadline - monotonic(), 0.0))
