@@ -20,7 +20,7 @@ from npcsdk.prompt.untrusted import one_line
 
 __all__ = ["Offering"]
 
-_PLAIN = r"^[^{}<>]+$"
+_PLAIN = r"^[^{}<>]{1,60}$"
 _SHOWN = 8
 """Values of a parameter that an explanation names."""
 
@@ -108,7 +108,7 @@ class Offering:
 def _narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
     """Choices and numbers that the line names go before those that it does not; free strings hold plain words.
 
-    A model that loses its place takes any choice, and writes the end of the call into a string.
+    A model that loses its place takes any choice, and writes on in a string what belongs behind it.
     """
     made = dict(schema)
     if "properties" in made:
