@@ -27,8 +27,9 @@ import termios
 
 # The terminal becomes the program's own, so that its Ctrl-C is a key.
 TOP = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a terminal's programs have it, a background job's do not
 from npcsdk.cli.main import main
 sys.argv = ["npcsdk", "top", "--every", "0.2", "--address", sys.argv[1]]
 sys.exit(main())
@@ -86,7 +87,11 @@ def test_top_shows_what_happens_and_ctrl_c_leaves() -> None:
             screen.until(r"worker harbour\W+ready, 0 turns")
             screen.until(r"stop 1")
             os.write(here, b"\x03")
-            assert shown.wait(30) == 0
+            try:
+                assert shown.wait(30) == 0
+            finally:
+                shown.kill()
+                shown.wait()
             assert "Traceback" not in screen.told
     finally:
         os.close(here)
