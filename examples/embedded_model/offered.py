@@ -54,4 +54,5 @@ def sentences(
 def asked(line: str, tools: Iterable[Mapping[str, Any]]) -> list[str]:
     """The names of the tools that the words of `line` ask for, if any."""
     definitions = [ActionDefinition(**tool) for tool in tools]
-    return [name for name, score in fitting(definitions, line).items() if score >= CLEAR]
+    (fit,) = fitting(definitions, line)
+    return [name for name, score in fit.items() if score >= CLEAR]

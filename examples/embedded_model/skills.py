@@ -13,6 +13,8 @@ from lexicon import Lexicon
 from phrases import words
 from render import Conversation
 
+from npcsdk.prompt.build import now_lines
+
 WHO = words("WHO")
 WHAT = words("WHAT")
 ABOUT_ASKED = words("ABOUT_ASKED")
@@ -81,8 +83,8 @@ class Talk:
         """The player's line, with what of `passages` is offered for it, the game's state, and what is asked for."""
         rows = offered.sentences(self.rng, line, passages, answer, known=known)
         state = self.now() if now is None else now
-        asked = ", ".join(offered.asked(line, self.conv.tools))
-        self.conv.user(line, [*rows, *state, *([f"Asked for: {asked}"] if asked else [])])
+        asked = now_lines({}, asked=offered.asked(line, self.conv.tools))
+        self.conv.user(line, [*rows, *state, *asked])
 
     def say(
         self, line: str, passages: list[str], reply: str, answer: str = "", *, known: bool = True

@@ -11,9 +11,10 @@ _ONES: Final = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
 nineteen
 """
-_SMALL: Final = {word: value for value, word in enumerate(_ONES.split())}
-_TENTHS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
-_TENS: Final = {word: 10 * value for value, word in enumerate(_TENTHS.split(), start=2)}
+_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL: Final = {word: value for value, word in enumerate(_ONES.split())} | {
+    word: 10 * value for value, word in enumerate(_TENS.split(), start=2)
+}
 _GREAT: Final = {"dozen": 12, "score": 20, "hundred": 100, "thousand": 1000}
 _ALONE: Final = {"once": 1, "twice": 2, "thrice": 3, "couple": 2, "pair": 2, "dozen": 12}
 _TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*|[a-z]+", re.IGNORECASE)
@@ -30,8 +31,8 @@ def numbers(line: str) -> list[int]:
     total: int | None = None  # of the number in words that is being read
     part = 0  # of it, what "hundred" multiplies
     for token in _TOKEN.findall(line.casefold()):
-        if token in _SMALL or token in _TENS:
-            value = _SMALL.get(token, 0) or _TENS.get(token, 0)
+        if token in _SMALL:
+            value = _SMALL[token]
             if total is not None and not _goes_on(part, value):
                 found.append(total + part)
                 total = None
@@ -61,9 +62,7 @@ def _goes_on(part: int, value: int) -> bool:
 
 
 def _figures(token: str) -> list[int]:
-    if len(token) > _LONGEST:
-        return []
-    if "." in token:
+    if len(token) > _LONGEST or "." in token:
         return []
     head, *groups = token.split(",")
     if all(len(group) == 3 for group in groups):

@@ -165,11 +165,14 @@ def scores(definitions: Sequence[ActionDefinition], text: str) -> dict[str, floa
     return _Index(definitions).scores(text)
 
 
-def fitting(definitions: Sequence[ActionDefinition], line: str) -> dict[str, float]:
-    """The scores of the actions that the words of ``line`` fit best: of one, of several that fit alike, or of none."""
-    found = scores(definitions, line)
-    best = max(found.values(), default=0.0)
-    return {name: score for name, score in found.items() if score >= best * _FITS_AS_WELL}
+def fitting(definitions: Sequence[ActionDefinition], *lines: str) -> list[dict[str, float]]:
+    """For each line the scores of the actions that its words fit best: one, several that fit alike, or none."""
+    index = _Index(definitions)
+    fits: list[dict[str, float]] = []
+    for found in map(index.scores, lines):
+        best = max(found.values(), default=0.0)
+        fits.append({name: score for name, score in found.items() if score >= best * _FITS_AS_WELL})
+    return fits
 
 
 def named(values: Sequence[Any], line: str) -> list[Any]:

@@ -68,10 +68,9 @@ class Offering:
         unfit: dict[str, str] = {}
         asked: tuple[str, ...] = ()
         if self._by_words:
-            fits = [offered.definition for offered in legal.values()]
-            fit = fitting(fits, text)
-            asked = tuple(name for name, score in fit.items() if score >= CLEAR)
-            fit = fit or fitting(fits, self._before)  # "yes, do it"
+            now, before = fitting([offered.definition for offered in legal.values()], text, self._before)
+            asked = tuple(name for name, score in now.items() if score >= CLEAR)
+            fit = now or before  # "yes, do it"
             self._before = text
             reason = "another action fits the words better" if fit else "no words of the line fit it"
             unfit = {
