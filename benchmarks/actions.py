@@ -37,10 +37,12 @@ TINY = shapes.Shape(
 
 
 PARTS = ("parser", "choice", "compile", "held-out", "costs", "random")
+RUNTIMES = ("onnx_genai", "llama_cpp", "transformers", "openvino_genai")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", choices=PARTS, help="actions: measure this one only")
+    parser.add_argument("--random-in", choices=RUNTIMES, help="actions: random weights in this runtime only")
 
 
 def run(setting: Setting) -> Iterator[Row]:
@@ -278,7 +280,8 @@ def _in_openvino(setting: Setting) -> Iterator[Row]:
 
 def _random_weights(folder: Path, setting: Setting) -> Iterator[Row]:
     count = 200 if setting.quick else 2000
-    for runtime in ("onnx_genai", "llama_cpp", "transformers", "openvino_genai"):
+    asked = setting.option("random_in")
+    for runtime in RUNTIMES if asked is None else (asked,):
         try:
             model = folder if runtime == "onnx_genai" else _random_calls.tiny(runtime, setting.cache)
             backend = registry.load(replace(registry.resolve(str(model)), options={"threads": 1}))

@@ -206,7 +206,8 @@ class Conversation:
             self._mind.summaries.turn_begins()
         try:
             definitions = self.npc.allowed(self._definitions())
-            shown, offer = self._offering.now(definitions, self._state, line)
+            before = self._history.last_line
+            shown, offer = self._offering.now(definitions, self._state, line, before)
             stable = self._composer.stable(self.npc.sections(self._state), tools_of(shown))
             found = self._recall_for(line, self._state) if line.strip() else []
             now = now_lines(self._state, asked=offer.asked) if line else []
@@ -371,7 +372,8 @@ class Conversation:
         if self._cancelled:  # before anybody listened
             return
         definitions = self.npc.allowed(self._definitions())
-        shown, offer = self._offering.now(definitions, turn.state, turn.happening or turn.line)
+        text, before = turn.happening or turn.line, self._history.last_line
+        shown, offer = self._offering.now(definitions, turn.state, text, before)
         passages = self._recall(turn)
         stable = self._composer.stable(self.npc.sections(turn.state), tools_of(shown))
         now = now_lines(turn.state, happening=turn.happening, asked=offer.asked)

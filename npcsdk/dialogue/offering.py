@@ -42,18 +42,22 @@ class Offering:
         self._cooldowns = cooldowns
         self._tools = ToolSet(limits.actions)
         self._by_words = limits.choose == "words"
-        self._before = ""  # the line of the turn before
         self._clock = clock
         self._offer = Offer({}, {})
         self._constraint: Constraint | None = None
 
     def now(
-        self, definitions: Sequence[ActionDefinition], state: Mapping[str, Any], text: str
+        self,
+        definitions: Sequence[ActionDefinition],
+        state: Mapping[str, Any],
+        text: str,
+        before: str = "",
     ) -> tuple[tuple[ActionDefinition, ...], Offer]:
         """The actions to show in the prompt, and those of them that may be called now.
 
         Args:
             text: what the player says, or what happens.
+            before: the player's line before it, to which "yes, do it" refers.
         """
         cooling = self._cooldowns.waiting(self._npc, definitions, self._clock())
         offer = make_offer(definitions, state, spelled=one_line, excluded=cooling)
@@ -68,10 +72,9 @@ class Offering:
         unfit: dict[str, str] = {}
         asked: tuple[str, ...] = ()
         if self._by_words:
-            now, before = fitting([offered.definition for offered in legal.values()], text, self._before)
+            now, earlier = fitting([offered.definition for offered in legal.values()], text, before)
             asked = tuple(name for name, score in now.items() if score >= CLEAR)
-            fit = now or before  # "yes, do it"
-            self._before = text
+            fit = now or earlier
             reason = "another action fits the words better" if fit else "no words of the line fit it"
             unfit = {
                 name: f"{reason}, and this model is too small to choose" for name in legal if name not in fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,28 @@ def test_for_a_model_too_small_to_choose_the_words_choose(open_world: Any) -> No
     shown = in_prompt(backend)
     assert explained(list(talk.say("You look tired."))).offered == ()
     assert in_prompt(backend) == shown, "the prompt stays: nothing is computed again"
+
+
+def test_what_the_line_before_asked_for_outlasts_typing_and_the_world(
+    open_world: Any, tmp_path: Path
+) -> None:
+    limits = {"limits": {"choose": "words"}}
+    world, backend = open_world(["Aye.", "", "", "Aye."], memory=tmp_path, options=limits)
+    world.add_actions(MANY)
+    talk = world.open("bram", conversation="gate")
+    list(talk.say("Ring the bell!"))
+    for typed in ("Yes", "Yes, do"):
+        talk.prepare(typed)
+    assert explained(list(talk.say("Yes, do it."))).offered == ("ring_bell",)
+    assert len(backend.requests) == 4
+    world.close()
+    world, _ = open_world(["Aye."] * 3, memory=tmp_path, options=limits)
+    world.add_actions(MANY)
+    world.save("morning")
+    talk = world.open("bram", conversation="gate")
+    list(talk.say("Heal my wounds."))
+    world.load("morning")
+    assert explained(list(talk.say("Please do."))).offered == (), "'Yes, do it.' is the line before again"
 
 
 def test_for_a_model_too_small_to_choose_free_strings_are_plain_words(open_world: Any) -> None:
