@@ -1,35 +1,35 @@
 """Requests to one server, streamed, repeated while that is safe, and cancelled at once. The owner of `httpx`.
 
-All run on one event loop in a thread of its own: a cancel ends a wait wherever it is and closes the connection, by
-which a server knows that nobody listens.
+The thread that wants an answer reads it itself (`npcsdk.backends.http_waits`). When nobody wants it any more, the wait
+ends wherever it is and the connection is closed, by which a server knows that nobody listens.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Future
-from typing import Any, TypeVar, cast
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
 
+from npcsdk.backends.http_waits import GaveUp, Transport
 from npcsdk.backends.server_chat import EventLines
 from npcsdk.errors import BackendError, NpcError
 
-__all__ = ["HttpStreams", "endpoint"]
+__all__ = ["END", "HttpStreams", "endpoint"]
 
-_Value = TypeVar("_Value")
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
 _ASK_S = 5.0
+_LOOK_S = 0.02
 _ERROR_BYTES = 16 << 10
-_END = b"[DONE]"
+END = b"[DONE]"
 
 
 def endpoint(url: str, path: str) -> str:
@@ -49,66 +49,71 @@ class HttpStreams:
         self.url = url.rstrip("/")
         host = urlsplit(url).hostname or ""
         self._where = urlsplit(url).netloc.rpartition("@")[2]
-        self._client = httpx.AsyncClient(
+        self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S, pool=None),
-            trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # A proxy does not reach this machine.
+            transport=Transport(
+                url,
+                trust_env=host
+                not in ("localhost", "127.0.0.1", "::1"),  # A proxy does not reach this machine.
+            ),
+            trust_env=False,  # That is the transport's.
         )
-        self._loop = asyncio.new_event_loop()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = threading.Event()
 
     def post(
         self,
         path: str,
         body: bytes,
-        put: Callable[[bytes | NpcError | None], None],
+        gone: Callable[[], bool],
         instead: Callable[[str], bytes | None] = lambda _: None,
-    ) -> Future[None]:
-        """Post ``body`` and ``put`` every event's data, then None or the error that ended it.
+    ) -> Generator[bytes, None, None]:
+        """Post ``body``; every event's data, as it comes. Close it early to close the connection.
 
         Args:
+            gone: says whether nobody waits any more; then the events end.
             instead: is asked, when the server refuses the request and says why, for another body to try.
 
-        Returns:
-            The running request; cancel it to close the connection.
+        Raises:
+            BackendError: ``server_unreachable``, ``server_timeout``, ``server_stopped``, ``bad_key``, ...; or
+                ``backend_closed``.
         """
-
-        async def work() -> None:
-            try:
-                await self._stream(path, body, put, instead)
-                put(None)
-            except NpcError as error:
-                put(error)
-            except asyncio.CancelledError:
-                put(_closed())  # Nobody reads it unless it was `close` that ended the request.
-                raise
-            except Exception as error:  # Whoever waits must not wait for ever.
-                put(self._failed(error, begun=True))
-
-        return self._start(work())
+        if self._closed.is_set():
+            raise _closed()
+        try:
+            yield from self._stream(path, body, lambda: self._closed.is_set() or gone(), instead)
+        except (GaveUp, RuntimeError, OSError) as error:  # as in `ask`
+            if self._closed.is_set():
+                raise _closed() from error
+            if not isinstance(error, GaveUp):
+                raise self._failed(error, begun=True) from error
 
     def ask(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A JSON object from the server, once, with little patience.
 
         Raises:
-            BackendError: as `post` puts them, or ``reply_malformed``.
+            BackendError: as `post` does, or ``reply_malformed``.
         """
-
-        async def work() -> bytes:
-            try:
-                response = await self._client.request(method, url, json=body, timeout=_ASK_S)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise self._failed(error) from error
-            if response.status_code != 200:
-                raise self._refused(response.status_code, response.text)
-            return response.content
-
-        data = self._start(work()).result()
+        if self._closed.is_set():
+            raise _closed()
+        try:
+            response = self._client.request(
+                method, url, json=body, timeout=_ASK_S, extensions={"gone": self._closed.is_set}
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._failed(error) from error
+        except (
+            GaveUp,
+            RuntimeError,
+            OSError,
+        ) as error:  # httpx says RuntimeError to what comes after its end.
+            raise _closed() if self._closed.is_set() else self._failed(error) from error
+        if response.status_code != 200:
+            raise self._refused(response.status_code, response.text)
+        data = response.content
         try:
             value: Any = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise BackendError(
@@ -120,63 +125,40 @@ class HttpStreams:
 
     def close(self) -> None:
         """End all requests. Idempotent."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-            closed, self._closed = self._closed, True
-        if closed:
-            return
-        if thread is not None:
-            asyncio.run_coroutine_threadsafe(self._shut(), self._loop)
-            thread.join()
-        self._loop.close()
+        self._closed.set()
+        self._client.close()
 
-    def _start(self, work: Coroutine[Any, Any, _Value]) -> Future[_Value]:
-        with self._lock:
-            if self._closed:
-                work.close()
-                raise _closed()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="npcsdk-http", daemon=True)
-                self._thread.start()
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    async def _shut(self) -> None:
-        others = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._client.aclose()
-        self._loop.stop()
-
-    async def _stream(
-        self,
-        path: str,
-        body: bytes,
-        put: Callable[[bytes | NpcError | None], None],
-        instead: Callable[[str], bytes | None],
-    ) -> None:
+    def _stream(
+        self, path: str, body: bytes, gone: Callable[[], bool], instead: Callable[[str], bytes | None]
+    ) -> Iterator[bytes]:
+        until = float("inf")
+        extensions = {"gone": lambda: gone() or time.monotonic() > until}
         for attempt in range(_ATTEMPTS):
             begun = False
             wait = ""
             try:
-                async with self._client.stream(
-                    "POST", f"{self.url}/{path}", content=body, headers={"Content-Type": "application/json"}
+                with self._client.stream(
+                    "POST",
+                    f"{self.url}/{path}",
+                    content=body,
+                    headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+                    extensions=extensions,
                 ) as response:
                     if response.status_code == 200:
                         begun, empty = True, True
-                        async for event in _events(response):
+                        events = _events(response)
+                        for event in events:
                             empty = False
-                            put(event)
-                            if event == _END:
+                            if event == END:
+                                until = time.monotonic() + _LOOK_S
+                                _drained(events)  # so that the next request can have the connection
+                                yield event
                                 return
+                            yield event
                         if empty:  # as llama-cpp-python's server does with a prompt beyond its window
                             raise httpx.RemoteProtocolError("it accepted the request and said nothing")
                         return
-                    refusal = await _limited(response)
+                    refusal = _limited(response)
                     other = instead(refusal) if 400 <= response.status_code < 600 else None
                     if other is not None:
                         body = other
@@ -194,7 +176,14 @@ class HttpStreams:
             if attempt == _ATTEMPTS - 1:
                 raise failure
             pause = float(wait) if wait.isdecimal() else _PAUSE_S * 2**attempt
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
+            self._rest(min(pause, _LONGEST_PAUSE_S), gone)
+
+    def _rest(self, seconds: float, gone: Callable[[], bool]) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if gone():
+                raise GaveUp
+            self._closed.wait(min(left, _LOOK_S))
 
     def _failed(self, error: Exception, *, begun: bool = False) -> BackendError:
         what = str(error) or type(error).__name__
@@ -256,23 +245,30 @@ def _closed() -> BackendError:
     return BackendError("The model was closed.", code="backend_closed", hint="Load it again.")
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+def _events(response: httpx.Response) -> Iterator[bytes]:
     """The data of the events, or the whole body where the server does not stream."""
     if "json" in response.headers.get("Content-Type", ""):
-        yield await response.aread()
-        yield _END
+        yield response.read()
+        yield END
         return
     lines = EventLines()
-    async for chunk in response.aiter_bytes():
-        for event in lines.feed(chunk):
-            yield event
-    for event in lines.finish():
-        yield event
+    packed = "Content-Encoding" in response.headers  # though it was asked not to
+    for chunk in response.iter_bytes() if packed else response.iter_raw():
+        yield from lines.feed(chunk)
+    yield from lines.finish()
 
 
-async def _limited(response: httpx.Response) -> str:
+def _drained(events: Iterator[bytes]) -> None:
+    try:
+        for _ in events:
+            pass
+    except (GaveUp, httpx.HTTPError, NpcError):
+        pass
+
+
+def _limited(response: httpx.Response) -> str:
     data = b""
-    async for chunk in response.aiter_bytes():
+    for chunk in response.iter_bytes():
         data += chunk
         if len(data) > _ERROR_BYTES:
             break

@@ -22,10 +22,9 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urldefrag
@@ -41,7 +40,7 @@ from npcsdk.backends.base import (
     Request,
     Usage,
 )
-from npcsdk.backends.http_stream import HttpStreams, endpoint
+from npcsdk.backends.http_stream import END, HttpStreams, endpoint
 from npcsdk.backends.options import check_options
 from npcsdk.backends.server_chat import (
     CallWriter,
@@ -70,7 +69,6 @@ _CHOICES = {
     "api": ("chat", "completion"),
     "tools": ("server", "words"),
 }
-_LOOK_S = 0.02
 _SERVERS_STOPS = 4
 """Stop strings that OpenAI's own interface takes. We look for all of them ourselves as well."""
 
@@ -115,28 +113,25 @@ class ServerBackend(Backend):
             reason: FinishReason = "cancelled" if request.cancel else "length"
             yield Finish(reason=reason, usage=Usage(prompt_tokens=length, computed_tokens=length))
             return
-        events: queue.SimpleQueue[bytes | NpcError | None] = queue.SimpleQueue()
         started = time.perf_counter()
-        fetching = self._fetch(request, limit, events)
         reply = _Reply(request.stop, CallWriter(self._format), limit)
         first = 0.0
-        try:
-            while not reply.reason:
+        with closing(self._fetch(request, limit)) as events:  # which closes the stream, if it is still open
+            for event in events:
+                first = first or time.perf_counter()
+                piece = reply.finish() if event == END else reply.feed(read_delta(event))
+                if piece is not None:
+                    yield piece
+                if reply.reason:
+                    break
                 if request.cancel:
                     reply.reason = "cancelled"
                     break
-                try:
-                    event = events.get(timeout=_LOOK_S)
-                except queue.Empty:
-                    continue
-                first = first or time.perf_counter()
-                if isinstance(event, NpcError):
-                    raise event
-                piece = reply.finish() if event in (None, b"[DONE]") else reply.feed(read_delta(event or b""))
-                if piece is not None:
+            else:
+                if request.cancel:
+                    reply.reason = "cancelled"
+                elif (piece := reply.finish()) is not None:
                     yield piece
-        finally:
-            fetching.cancel()  # closes the stream, if it is still open
         now = time.perf_counter()
         yield Finish(
             reason=reply.reason, usage=reply.usage(length, (first or now) - started, now - (first or now))
@@ -145,9 +140,7 @@ class ServerBackend(Backend):
     def close(self) -> None:
         self._streams.close()
 
-    def _fetch(
-        self, request: Request, limit: int, events: queue.SimpleQueue[bytes | NpcError | None]
-    ) -> Future[None]:
+    def _fetch(self, request: Request, limit: int) -> Generator[bytes, None, None]:
         def without_tools(refusal: str) -> bytes | None:
             """The same again for a server that knows no tools, once it has said so."""
             if self._raw or self._in_words or not request.prompt.tools or "tool" not in refusal.lower():
@@ -156,7 +149,7 @@ class ServerBackend(Backend):
             return self._body(request, limit)
 
         path = "completions" if self._raw else "chat/completions"
-        return self._streams.post(path, self._body(request, limit), events.put, without_tools)
+        return self._streams.post(path, self._body(request, limit), request.cancel.__bool__, without_tools)
 
     def _body(self, request: Request, limit: int) -> bytes:
         sampling = request.sampling
@@ -287,6 +280,8 @@ def _number(value: Any, other: int) -> int:
 
 def _whole(text: str) -> tuple[str, str]:
     """Whole code points, and a half pair at the end that the next delta may complete."""
+    if text.isascii():
+        return text, ""
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     text = text.removesuffix(half)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r" ?\w+|\s|[^\w\s]")
 Answer = Callable[["Handler", dict[str, Any]], None]
@@ -27,6 +28,7 @@ class ModelServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    clients: list[Any] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     url: str = ""
@@ -40,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        self.path = urlsplit(self.path).path  # A proxy gets the whole address.
         state = self.state
         state.keys.append(self.headers.get("Authorization"))
         if self.path == "/v1/models":
@@ -50,7 +53,9 @@ class Handler(BaseHTTPRequestHandler):
             self.json(404, {"error": {"message": "no such path"}})
 
     def do_POST(self) -> None:
+        self.path = urlsplit(self.path).path
         state = self.state
+        state.clients.append(self.client_address)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/tokenize":
             if not state.counts:

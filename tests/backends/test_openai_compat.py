@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpcore
 import pytest
 
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.backends import http_stream, registry
+from npcsdk.backends import http_stream, http_waits, registry
 from npcsdk.backends.base import (
     Backend,
     CancelFlag,
@@ -295,6 +298,76 @@ def test_a_cancel_does_not_wait_for_a_slow_server(server: ModelServer) -> None:
     backend = load(server)
     assert say(backend, ask(cancel=flag)).reason == "cancelled"
     backend.close()
+
+
+def test_a_cancel_ends_a_stream_that_only_keeps_itself_alive(server: ModelServer) -> None:
+    def alive(handler: Handler, _: dict[str, Any]) -> None:
+        handler.begin()
+        while not handler.state.go_on.wait(0.002):
+            handler.send(b": still here\n\n")
+            flag.set()
+
+    flag = CancelFlag()
+    server.answer = alive
+    backend = load(server)
+    assert say(backend, ask(cancel=flag)).reason == "cancelled"
+    assert server.hung_up.wait(10)
+    backend.close()
+
+
+def test_a_cancel_does_not_wait_for_a_connection(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = httpcore.SyncBackend.connect_tcp
+    flag, go_on, closed = CancelFlag(), threading.Event(), threading.Event()
+
+    def late(*given: Any) -> httpcore.NetworkStream:
+        flag.set()
+        go_on.wait(20)
+        stream = connect(*given)
+        shut = stream.close
+        monkeypatch.setattr(stream, "close", lambda: (shut(), closed.set()))
+        return stream
+
+    backend = load(server)
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", late)
+    assert say(backend, ask(cancel=flag)).reason == "cancelled"
+    go_on.set()
+    assert closed.wait(10), "a connection that comes too late is closed"
+    assert not server.requests
+    backend.close()
+
+
+def test_a_connection_serves_the_next_reply(server: ModelServer) -> None:
+    def chunked(handler: Handler, _: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for event in (json.dumps(chunk("Aye.")), json.dumps(chunk(finish="stop")), "[DONE]"):
+            data = f"data: {event}\n\n".encode()
+            handler.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        handler.send(b"0\r\n\r\n")
+
+    server.answer = chunked
+    backend = load(server)
+    for _ in range(3):
+        assert say(backend, ask()).text == "Aye."
+    assert len(set(server.clients)) == 1
+    backend.close()
+
+
+def test_a_proxy_of_the_environment_is_used(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    source = registry.resolve("http://models.invalid/v1")
+    backend = registry.load(source)
+    assert SPEECH.startswith(say(backend, ask()).text)
+    backend.close()
+    assert len(server.requests) == 1
+    monkeypatch.setenv("no_proxy", "models.invalid")
+    assert http_waits._proxy_of("http", "models.invalid") == ""
+    assert http_waits._proxy_of("http", "other.invalid") == os.environ["http_proxy"]
 
 
 def test_closing_ends_what_runs(server: ModelServer) -> None:
