@@ -14,6 +14,7 @@ from pathlib import Path
 
 import facts as F
 import manners
+import occasions
 import toolbox
 import worlds
 from lexicon import PROFESSION, Lexicon
@@ -218,20 +219,27 @@ def play(t: Talk, block: Block, slots: Slots, extra: bool = True) -> None:
         now = [c for c in rows if c.startswith("Now:")]
         rows = [c for c in rows if c not in now]
         line = slots.fill(r.choice(step.lines))
+        known = block.kind not in ("unknown", "irrelevant")
         if line.startswith("["):
             t.conv.user(REACT, [*rows, *now, "Event: " + line.strip("[] ")])
         else:
-            known = block.kind not in ("unknown", "irrelevant")
             answer = slots.fill(step.replies[0]) if step.contexts and known else ""
-            t.ask(line, rows, answer, known=known, now=now or ([] if block.tools else None))
+            rows = t.ask(line, rows, answer, known=known, now=now or ([] if block.tools else None))
         if step.after:
-            with_call = [x for x in step.replies if x.rstrip().endswith(">>")] or step.replies
-            t.conv.says(slots.reply(r.choice(with_call)))
+            acting = [x for x in step.replies if x.rstrip().endswith(">>")] or step.replies
+            t.conv.says(occasions.with_call(t, slots.reply(r.choice(acting))))
             for result, then in step.after:
-                t.conv.result(slots.fill(result))
-                t.conv.says(slots.reply(r.choice(then)))
-        else:
-            t.conv.says(slots.reply(r.choice(step.replies)))
+                told = slots.fill(result)
+                t.conv.result(told)
+                t.conv.says(occasions.after(t, told, slots.reply(r.choice(then))))
+            continue
+        reply = slots.reply(r.choice(step.replies))
+        acts = "<toolcall>" in reply
+        t.conv.says(
+            occasions.with_call(t, reply)
+            if acts
+            else occasions.answer(t, block.kind, line, reply, rows, known)
+        )
 
 
 def start(lex: Lexicon, tools: bool) -> tuple[Talk, Block]:

@@ -8,6 +8,7 @@ import random
 import re
 
 import facts as F
+import occasions
 import offered
 import toolbox
 import worlds
@@ -21,7 +22,6 @@ from skills import (
     fact_turn,
     identity_turn,
     make_state,
-    not_known,
     social_turn,
     unknown_turn,
 )
@@ -73,7 +73,14 @@ def offer(lex: Lexicon, n: int) -> list[toolbox.Tool]:
 def with_tools(t: Talk, n: int) -> list[toolbox.Tool]:
     tools = offer(t.lex, n)
     t.conv.tools = [x.schema for x in tools]
+    t.targets = {x.name: things(x) for x in tools}
     return tools
+
+
+def things(tool: toolbox.Tool) -> list[str]:
+    """The parameters of a tool that take what is nearby."""
+    kinds = zip(tool.deed.params, tool.keys, strict=True)
+    return [key for param, key in kinds if param.kind in ("sc", "cr")]
 
 
 def nearby(t: Talk) -> list[str]:
@@ -96,8 +103,10 @@ def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False, bare: boo
     for _ in range(8):
         tool = r.choice(tools)
         req = toolbox.request(t.lex, tool, suitable(tool, near))
-        named = offered.asked(req.line, t.conv.tools)
-        if tool.name in named or (not named and r.random() < UNNAMED):
+        named = t.asked(req.line)
+        if not named and r.random() < UNNAMED:
+            break
+        if tool.name in named and (agrees(named[tool.name], req) or r.random() < offered.MISLED):
             break
     new = [x for x in req.nearby if x not in near]
     if new and (t.state or r.random() < 0.8):
@@ -119,6 +128,15 @@ def call_turn(t: Talk, tools: list[toolbox.Tool], quiet: bool = False, bare: boo
         after = " " + t.me.voice(r.choice(["done", "post"]), r) if r.random() < 0.2 else ""
         t.conv.says((before + spelled + after).strip())
     return spelled
+
+
+def agrees(draft: str, req: toolbox.Request) -> bool:
+    """Whether a draft says nothing but what is meant, and leaves out nothing."""
+    keys = re.findall(r'"(\w+)": ', draft)[2:]
+    return set(keys) == set(req.arguments) and all(
+        f'"{key}": {json.dumps(value, ensure_ascii=False)}' in draft or f'"{key}": ?' in draft
+        for key, value in req.arguments.items()
+    )
 
 
 def result_turn(t: Talk, tool: toolbox.Tool, req: toolbox.Request) -> None:
@@ -193,7 +211,7 @@ def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
             {n.split("_")[0] for n in other.deed.names} & stems
         ):
             req = toolbox.request(t.lex, other, [])
-            if not offered.asked(req.line, t.conv.tools) or r.random() < offered.MISLED:
+            if not t.asked(req.line) or r.random() < offered.MISLED:
                 break
     rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0]
     t.ask(ask(r, req.line), rows)
@@ -216,11 +234,11 @@ def chat_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
     if not lines:
         return social_turn(t)
     line = r.choice(lines)
-    if offered.asked(line, t.conv.tools) and r.random() > offered.MISLED:
+    if t.asked(line) and r.random() > offered.MISLED:
         return social_turn(t)
     asks = line.endswith("?") or ASKS.match(line)
     t.ask(F.typed(r, line) if asks else line, contexts_for(t, None, r.choice([0, 0, 1]))[0])
-    t.conv.says(not_known(t) if asks else t.me.voice(r.choice(["huh", "mood"]), r))
+    t.conv.says(t.me.not_known(r) if asks and r.random() < 0.5 else occasions.sentence(t, "smalltalk", line))
 
 
 def look_turn(t: Talk) -> None:

@@ -44,6 +44,30 @@ GROUP_B = words("GROUP_B")
 NUMBERS = words("NUMBERS")
 WORDS = words("WORDS")
 
+TITLE = words("TITLE")
+MARKED = {
+    "a": "áàäåãâ",
+    "e": "éèëěê",
+    "i": "íïî",
+    "o": "óöøôõ",
+    "u": "úüůû",
+    "c": "čç",
+    "s": "šś",
+    "z": "žż",
+    "n": "ñńň",
+    "r": "ř",
+    "l": "ł",
+    "d": "ďð",
+    "t": "ť",
+    "y": "ý",
+    "A": "ÁÅ",
+    "O": "ÖØ",
+    "S": "Š",
+    "Z": "Ž",
+    "E": "É",
+    "C": "Č",
+}
+
 
 class Lexicon:
     """Random names of one side of the split. All choices come from `rng`, so a seed gives the same corpus."""
@@ -90,17 +114,46 @@ class Lexicon:
         return self.keep(lambda: self.word().capitalize())
 
     def person(self) -> str:
+        name = self.plain_person()
+        return self.keep(lambda: self.accented(name)) if self.rng.random() < 0.2 else name
+
+    def plain_person(self) -> str:
         r = self.rng.random()
-        if r < 0.72:
+        if r < 0.45:
             return self.invented()
-        if r < 0.86:
-            return self.invented() + " " + self.keep(lambda: self.c(T_HEAD) + self.c(T_TAIL))
-        if r < 0.93:
+        if r < 0.72:
+            return self.invented() + " " + self.surname()
+        if r < 0.78:
             return "Old " + self.invented()
-        return (
-            self.c(["Captain", "Father", "Mother", "Master", "Lady", "Sir", "Sister", "Brother"])
-            + " "
-            + self.invented()
+        if r < 0.9:
+            return self.c(TITLE) + " " + (self.surname() if self.rng.random() < 0.6 else self.invented())
+        if r < 0.95:
+            return self.keep(lambda: self.c(NOUN).replace(" ", "").capitalize() + self.c(NOUN).split()[-1])
+        return self.c(TITLE) + " " + self.invented() + " " + self.surname()
+
+    def surname(self) -> str:
+        r = self.rng.random()
+        if r < 0.4:
+            return self.keep(lambda: self.c(T_HEAD) + self.c(T_TAIL))
+        if r < 0.6:
+            return self.invented()
+        if r < 0.8:  # long, as of many syllables
+            return self.keep(
+                lambda: (
+                    self.easy_word() + self.word() + self.c(["", "sson", "sdottir", "ovich", "berg"])
+                ).capitalize()
+            )
+        if r < 0.9:
+            return self.invented() + "-" + self.invented()
+        return self.keep(
+            lambda: self.c(ADJ).split()[-1].capitalize() + "-" + self.c(NOUN).split()[-1].capitalize()
+        )
+
+    def accented(self, name: str) -> str:
+        """Some letters with marks, as other languages write them."""
+        share = self.rng.choice([0.15, 0.3])
+        return "".join(
+            self.c(list(MARKED[x])) if x in MARKED and self.rng.random() < share else x for x in name
         )
 
     def town(self) -> str:

@@ -19,7 +19,7 @@ import worlds
 from lexicon import PROFESSION, Lexicon
 from phrases import content
 from render import Conversation
-from skills import Talk, contexts_for, dress, identity_turn, not_known
+from skills import Talk, contexts_for, identity_turn
 
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z{\"])")
 ASKS = re.compile(
@@ -75,7 +75,7 @@ def answer_turn(t: Talk) -> None:
         rows += [stray(t.lex)] if r.random() < 0.5 else contexts_for(t, None, 1)[0]
     r.shuffle(rows)
     reply = slots.fill(reading.sentence)
-    t.say(F.typed(r, slots.fill(r.choice(reading.lines))), rows, dress(t, reply, 0.7), reply)
+    t.tell(F.typed(r, slots.fill(r.choice(reading.lines))), rows, reply)
 
 
 def silence_turn(t: Talk) -> None:
@@ -90,7 +90,7 @@ def silence_turn(t: Talk) -> None:
         row = stray(t.lex) if r.random() < 0.6 else contexts_for(t, None, 1)[0][0]
         if len(content(row) & asked) < 2:
             rows.append(row)
-    t.say(F.typed(r, line), rows, not_known(t), known=False)
+    t.say(F.typed(r, line), rows, t.me.not_known(t.rng), known=False)
 
 
 def strays(t: Talk, n: int, but: lore.Lore) -> list[str]:
@@ -111,14 +111,14 @@ def lore_turn(t: Talk, most: int = 4) -> None:
     rows = [text, *strays(t, r.choice([n for n in (0, 0, 1, 2, 3, 3) if n < most]), told)]
     r.shuffle(rows)
     answer = F.upper(f.fill(told.sentences[k]))
-    t.say(F.typed(r, f.fill(r.choice(told.asked[k]))), rows, dress(t, answer, 0.7), answer)
+    t.tell(F.typed(r, f.fill(r.choice(told.asked[k]))), rows, answer)
     if not alone and r.random() < 0.35:
         # A second question about the same passage, which stands in the turn before or is retrieved again.
         k = told.pick(r)
         again = [text] if r.random() < 0.6 else []
         line = F.typed(r, f.fill(r.choice(told.asked[k])))
         answer = F.upper(f.fill(told.sentences[k]))
-        t.say(line, again, dress(t, answer, 0.7), answer)
+        t.tell(line, again, answer)
 
 
 def drill(lex: Lexicon, turns: int) -> Conversation:
@@ -141,7 +141,11 @@ def drill(lex: Lexicon, turns: int) -> Conversation:
         else:
             other = lex.rng.choice([y for y in lore.book() if all(y is not z for z, _ in told)])
             line = F.Filler(lex).fill(lex.rng.choice([q for asked in other.asked for q in asked]))
-        t.say(F.typed(lex.rng, line), rows, answer or not_known(t), answer, known=bool(answer))
+        line = F.typed(lex.rng, line)
+        if answer:
+            t.tell(line, rows, answer)
+        else:
+            t.say(line, rows, t.me.not_known(t.rng), known=False)
     return t.conv
 
 
@@ -157,4 +161,4 @@ def open_turn(t: Talk, most: int = 4) -> None:
         line = f.fill(r.choice([q for asked in told.asked for q in asked] + told.open))
         rows = strays(t, r.choice([n for n in (0, 0, 1, 2, 3, 4) if n <= most]), told)
     r.shuffle(rows)
-    t.say(F.typed(r, line), rows, not_known(t), known=False)
+    t.say(F.typed(r, line), rows, t.me.not_known(t.rng), known=False)

@@ -10,10 +10,11 @@ import facts as F
 import offered
 import worlds
 from lexicon import Lexicon
-from phrases import words
+from phrases import content, words
 from render import Conversation
 
 from npcsdk.prompt.build import now_lines
+from npcsdk.prompt.introduction import introduction
 
 WHO = words("WHO")
 WHAT = words("WHAT")
@@ -58,6 +59,8 @@ class Talk:
     heard: list[F.Fact] = field(default_factory=list)
     state: dict[str, str] = field(default_factory=dict)
     now_share: float = 0.0
+    targets: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Of tools, the parameters that take one of the things nearby."""
 
     @property
     def rng(self) -> random.Random:
@@ -71,6 +74,12 @@ class Talk:
         self.rng.shuffle(keys)
         return ["Now: " + "; ".join(f"{k}: {self.state[k]}" for k in keys)]
 
+    def asked(self, line: str) -> dict[str, str]:
+        """Drafts of the calls that the words of `line` ask for."""
+        near = [name for name in self.state.get("nearby", "").split(", ") if name]
+        targets = {tool: dict.fromkeys(keys, near) for tool, keys in self.targets.items() if near}
+        return offered.asked(line, self.conv.tools, targets)
+
     def ask(
         self,
         line: str,
@@ -79,19 +88,33 @@ class Talk:
         *,
         known: bool = True,
         now: list[str] | None = None,
-    ) -> None:
+    ) -> list[str]:
         """The player's line, with what of `passages` is offered for it, the game's state, and what is asked for."""
-        rows = offered.sentences(self.rng, line, passages, answer, known=known)
+        told = [row[2:] for row in self.me.system.splitlines() if row.startswith("- ")]
+        rows = offered.passage(
+            self.rng,
+            line,
+            passages,
+            answer,
+            known=known,
+            told=told,
+            own=(self.me.name, self.me.role, self.me.setting),
+        )
         state = self.now() if now is None else now
-        asked = now_lines({}, asked=offered.asked(line, self.conv.tools))
+        asked = now_lines({}, asked=self.asked(line).values())
         self.conv.user(line, [*rows, *state, *asked])
+        return rows
 
-    def say(
-        self, line: str, passages: list[str], reply: str, answer: str = "", *, known: bool = True
-    ) -> None:
+    def say(self, line: str, passages: list[str], reply: str, *, known: bool = True) -> None:
         """A line and what the character says to it; see `ask`."""
-        self.ask(line, passages, answer, known=known)
+        self.ask(line, passages, known=known)
         self.conv.says(reply)
+
+    def tell(self, line: str, passages: list[str], answer: str) -> None:
+        """A line and the statement that answers it: all of what is offered for it, in the character's manner."""
+        rows = self.ask(line, passages, answer)
+        whole = len(rows) == 1 and rows[0] != answer and offered.says(rows[0], content(answer))
+        self.conv.says(dress(self, rows[0], 0.5) if whole else dress(self, answer))
 
 
 def make_state(lex: Lexicon) -> dict[str, str]:
@@ -113,12 +136,6 @@ def near(lex: Lexicon) -> str:
     )
 
 
-def not_known(t: Talk) -> str:
-    """That the character does not know, in its manner, without naming what was asked about."""
-    lines = (t.me.voice("unk", t.rng, "{x}") for _ in range(99))
-    return F.upper(next(line for line in lines if "{x}" not in line))
-
-
 def dress(t: Talk, body: str, often: float = 1.0) -> str:
     """A statement in the character's manner."""
     r = t.rng
@@ -128,12 +145,6 @@ def dress(t: Talk, body: str, often: float = 1.0) -> str:
     if body and body[-1] not in ".!?":
         body += "."
     return " ".join(x for x in (pre, body, post) if x)
-
-
-def answer(t: Talk, fact: F.Fact, open_question: bool) -> str:
-    if open_question or t.rng.random() < 0.85:
-        return dress(t, fact.text)
-    return dress(t, t.rng.choice(fact.short))
 
 
 def companions(lex: Lexicon, fact: F.Fact, n: int) -> list[F.Fact]:
@@ -183,8 +194,8 @@ def contexts_for(t: Talk, fact: F.Fact | None, n: int) -> tuple[list[str], list[
 def fact_turn(t: Talk, n: int | None = None) -> None:
     fact = F.make(t.lex)
     rows, others = contexts_for(t, fact, n or t.rng.choice([1, 1, 1, 2, 2, 3, 4]))
-    q, open_q = F.question(t.rng, fact, pointed=any(o.kind == fact.kind for o in others))
-    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q), fact.text)
+    q, _ = F.question(t.rng, fact, pointed=any(o.kind == fact.kind for o in others))
+    t.tell(F.typed(t.rng, q), rows, fact.text)
     t.heard.append(fact)
 
 
@@ -193,8 +204,8 @@ def knowledge_turn(t: Talk) -> None:
         return fact_turn(t)
     fact = t.rng.choice(t.me.knowledge)
     rows, _ = contexts_for(t, None, t.rng.choice([0, 0, 0, 1, 2]))
-    q, open_q = F.question(t.rng, fact, pointed=t.rng.random() < 0.7)
-    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q))
+    q, _ = F.question(t.rng, fact, pointed=t.rng.random() < 0.7)
+    t.tell(F.typed(t.rng, q), rows, fact.text)
 
 
 def recall_turn(t: Talk) -> None:
@@ -203,12 +214,12 @@ def recall_turn(t: Talk) -> None:
         return fact_turn(t)
     fact = t.rng.choice(t.heard[-4:])
     rows, _ = contexts_for(t, None, t.rng.choice([0, 0, 0, 1]))
-    q, open_q = F.question(t.rng, fact, pointed=True)
+    q, _ = F.question(t.rng, fact, pointed=True)
     if t.rng.random() < 0.4:
-        q, open_q = t.rng.choice(FOLLOW).format(x=fact.topic), True
+        q = t.rng.choice(FOLLOW).format(x=fact.topic)
     elif t.rng.random() < 0.3:
         q = t.rng.choice(RECALL).format(q=q)
-    t.say(F.typed(t.rng, q), rows, answer(t, fact, open_q))
+    t.tell(F.typed(t.rng, q), rows, fact.text)
 
 
 def unknown_turn(t: Talk) -> None:
@@ -251,20 +262,9 @@ def identity_turn(t: Talk) -> None:
     me, r = t.me, t.rng
     short = me.name.split()[-1]
     k = r.random()
-    if k < 0.45:
-        q = r.choice(WHO)
-        a = r.choice(
-            [
-                f"I am {me.name}, {me.role}.",
-                f"{me.name}. I am {me.role}.",
-                f"I am {me.name}.",
-                f"My name is {me.name}, {me.role}.",
-                f"{me.name}, {me.role}.",
-            ]
-        )
-    elif k < 0.6:
-        q = r.choice(WHAT)
-        a = r.choice([f"I am {me.role}.", f"I am {me.name}, {me.role}."])
+    if k < 0.6:
+        q = r.choice(WHO if k < 0.4 else WHAT)
+        a = introduction(me.name, me.role)
     elif k < 0.68:
         q = r.choice([f"are you {short}", f"you are {me.name}, right", f"is your name {short}"])
         a = r.choice([f"Yes, I am {me.name}.", f"I am {me.name}, {me.role}."])
@@ -283,7 +283,7 @@ def identity_turn(t: Talk) -> None:
     else:
         q, a = (
             r.choice(ABOUT_ASKED),
-            f"I am {me.name}, {me.role}." + (" " + r.choice(me.about)[1] if me.about else ""),
+            introduction(me.name, me.role) + (" " + r.choice(me.about)[1] if me.about else ""),
         )
     t.say(F.typed(r, q), noise(t), dress(t, a, 0.7))
 

@@ -51,6 +51,11 @@ class Persona:
             line.replace("{x}", x).replace("{me}", self.name).replace("{role}", self.role).replace("  ", " ")
         )
 
+    def not_known(self, rng: random.Random) -> str:
+        """That the character does not know, in its manner, without naming what was asked about."""
+        lines = [line for line in manners.ALL[self.manner]["unk"] if "{x}" not in line]
+        return F.upper(rng.choice(lines).replace("{me}", self.name).replace("{role}", self.role))
+
 
 def known(lex: Lexicon, given: dict[str, str] | None = None) -> F.Fact:
     """Something to know: a generated fact, or a sentence of the hand-written lore."""

@@ -54,8 +54,8 @@ class Offer:
 
     actions: Mapping[str, Offered]
     withheld: Mapping[str, str]
-    asked: tuple[str, ...] = ()
-    """Those of the actions that the player's words ask for, where the prompt is to say so to the model."""
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of those that the player's words ask for, the call as far as the words say it, where the prompt is to tell."""
 
     def constraint(self, tool_format: ToolFormat, max_calls: int) -> Constraint:
         """The same as a neutral value for backends that hold a model to it."""
@@ -73,7 +73,7 @@ class Offer:
     def without(self, name: str, reason: str) -> Offer:
         """The same offer but for one action."""
         actions = {key: offered for key, offered in self.actions.items() if key != name}
-        asked = tuple(key for key in self.asked if key != name)
+        asked = {key: text for key, text in self.asked.items() if key != name}
         return Offer(actions, {**self.withheld, name: reason}, asked)
 
     def check(self, call: Call) -> tuple[ActionDefinition, dict[str, Any]]:

@@ -17,6 +17,8 @@ _SMALL: Final = {word: value for value, word in enumerate(_ONES.split())} | {
 }
 _GREAT: Final = {"dozen": 12, "score": 20, "hundred": 100, "thousand": 1000}
 _ALONE: Final = {"once": 1, "twice": 2, "thrice": 3, "couple": 2, "pair": 2, "dozen": 12}
+_ORDINALS: Final = "second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_PLACE: Final = {word: value for value, word in enumerate(_ORDINALS.split(), start=2)}
 _TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*|[a-z]+", re.IGNORECASE)
 _LONGEST: Final = 15
 """Digits of a number that is read; what is longer is no amount."""
@@ -25,12 +27,13 @@ _LONGEST: Final = 15
 def numbers(line: str) -> list[int]:
     """The numbers in the order in which they are named: "two dozen eels for 1,200" gives 24 and 1200.
 
-    Fractions are no whole numbers, and are left out.
+    An ordinal counts before a noun ("the second floor"). Fractions are no whole numbers, and are left out.
     """
     found: list[int] = []
     total: int | None = None  # of the number in words that is being read
     part = 0  # of it, what "hundred" multiplies
-    for token in _TOKEN.findall(line.casefold()):
+    tokens = _TOKEN.findall(line.casefold())
+    for place, token in enumerate(tokens):
         if token in _SMALL:
             value = _SMALL[token]
             if total is not None and not _goes_on(part, value):
@@ -51,6 +54,8 @@ def numbers(line: str) -> list[int]:
                 found += _figures(token)
             elif token in _ALONE:
                 found.append(_ALONE[token])
+            elif token in _PLACE and tokens[place - 1 : place] != ["a"] and tokens[place + 1 :]:
+                found.append(_PLACE[token])  # "the second floor", not "a second"
             elif token in _GREAT:  # "a hundred"
                 total, part = (1000, 0) if token == "thousand" else (0, _GREAT[token])
     return found if total is None else [*found, total + part]

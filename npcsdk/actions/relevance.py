@@ -9,13 +9,13 @@ is needed and it has been of no use for the longest time. What is legal this tur
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from npcsdk.actions.schema import ActionDefinition
+from npcsdk.actions.words import content_words, stem
 
-__all__ = ["CLEAR", "ToolSet", "fitting", "named", "scores"]
+__all__ = ["CLEAR", "ToolSet", "fitting", "scores"]
 
 _ALIKE: Final = """
 open unlock unbar unseal entrance gate door let through enter inside admit
@@ -61,14 +61,6 @@ throw cast hurl
 wear dress armour clothes cloak
 """
 
-_WORD: Final = re.compile(r"[^\W_]+")
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_COMMON_WORDS: Final = """
-a an and are as at be but by can could do does for from had has have he her him his how i if in into is it its may me
-my not of off on one or our out please she should so some that the their them then there these they this to up us was
-we were what when which who will with would you your character player now let thing
-"""
-_COMMON: Final = frozenset(_COMMON_WORDS.split())
 _NAME, _DESCRIPTION, _VALUE = 3.0, 1.0, 1.5
 _ALIKE_WEIGHT: Final = 0.7
 _KEPT: Final = 0.6
@@ -76,28 +68,15 @@ _AT_ONCE: Final = 3
 _NEAR_BEST: Final = 0.5
 _FITS_AS_WELL: Final = 0.9
 
-CLEAR: Final = 1.0
+CLEAR: Final = 1.5
 """A score that small talk seldom reaches: the line asks for the action, or speaks of what it is about."""
-
-
-def _stem(word: str) -> str:
-    for ending, least in (("ing", 6), ("ies", 5), ("ed", 5), ("es", 5), ("s", 4), ("e", 4)):
-        if word.endswith(ending) and len(word) >= least and not word.endswith("ss"):
-            word = word[: -len(ending)]
-            break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
-
-
-def _words(text: str) -> list[str]:
-    found = (word.casefold() for word in _WORD.findall(_CAMEL.sub(" ", text)))
-    return [_stem(word) for word in found if word not in _COMMON and len(word) > 1]
 
 
 def _groups() -> dict[str, set[int]]:
     made: dict[str, set[int]] = {}
     for number, line in enumerate(_ALIKE.strip().splitlines()):
         for word in line.split():
-            made.setdefault(_stem(word), set()).add(number)
+            made.setdefault(stem(word), set()).add(number)
     return made
 
 
@@ -109,7 +88,7 @@ def _weights(definition: ActionDefinition) -> dict[str, float]:
     made: dict[str, float] = {}
 
     def add(text: str, weight: float) -> None:
-        for word in _words(text[:2000]):
+        for word in content_words(text[:2000]):
             made[word] = max(made.get(word, 0.0), weight)
 
     add(definition.name, _NAME)
@@ -142,7 +121,7 @@ class _Index:
     def scores(self, text: str) -> dict[str, float]:
         """How much each action has to do with ``text``; actions without a common word are left out."""
         found: dict[str, float] = {}
-        for word in set(_words(text)):
+        for word in set(content_words(text)):
             here: dict[str, float] = {}
             holders = self._holders.get(word, ())
             for name in holders:
@@ -173,14 +152,6 @@ def fitting(definitions: Sequence[ActionDefinition], *lines: str) -> list[dict[s
         best = max(found.values(), default=0.0)
         fits.append({name: score for name, score in found.items() if score >= best * _FITS_AS_WELL})
     return fits
-
-
-def named(values: Sequence[Any], line: str) -> list[Any]:
-    """The values that share most words with ``line``; all of them where none shares any."""
-    said = set(_words(line))
-    shared = [len(said.intersection(_words(str(value)))) for value in values]
-    best = max(shared, default=0)
-    return [value for value, count in zip(values, shared, strict=True) if count == best]
 
 
 class ToolSet:

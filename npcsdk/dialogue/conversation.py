@@ -210,7 +210,7 @@ class Conversation:
             shown, offer = self._offering.now(definitions, self._state, line, before)
             stable = self._composer.stable(self.npc.sections(self._state), tools_of(shown))
             found = self._recall_for(line, self._state) if line.strip() else []
-            now = now_lines(self._state, asked=offer.asked) if line else []
+            now = now_lines(self._state, asked=offer.asked.values()) if line else []
             composed = self._filled(stable, found, now, scrubbed(line))
             prompt = composed.prompt(self._template)
             return preparation.run(
@@ -376,7 +376,7 @@ class Conversation:
         shown, offer = self._offering.now(definitions, turn.state, text, before)
         passages = self._recall(turn)
         stable = self._composer.stable(self.npc.sections(turn.state), tools_of(shown))
-        now = now_lines(turn.state, happening=turn.happening, asked=offer.asked)
+        now = now_lines(turn.state, happening=turn.happening, asked=offer.asked.values())
         turn.composed = composed = self._filled(stable, passages, now, turn.line)
         turn.dropped = composed.dropped
         turn.recalled = self._history.recalled(composed, passages)

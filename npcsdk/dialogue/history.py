@@ -107,6 +107,8 @@ class History:
         ``now`` is game time; ``limit`` passages, or of them and of what is ``known`` all along so many
         ``sentences`` (0: passages whole).
         """
+        if sentences and (own := self._npc.introduction(query)):
+            return [own]
         in_prompt = self.ids[composer.start :]
 
         def found(line: str) -> list[Passage]:

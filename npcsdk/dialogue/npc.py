@@ -9,8 +9,10 @@ from typing import Any
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Sampling
 from npcsdk.conditions import compile_condition
+from npcsdk.memory.experience import Passage
 from npcsdk.persona.schema import ActionEntry, ParameterEntry, Persona, SamplingEntry, WorldDefinition
 from npcsdk.prompt.build import Section, system_sections
+from npcsdk.prompt.introduction import asks_who, introduction
 
 __all__ = ["Npc", "definition_of_entry"]
 
@@ -45,6 +47,14 @@ class Npc:
     def known(self, state: Mapping[str, Any]) -> list[str]:
         """What the system text says that the character knows: of its world, by itself, and the secrets unlocked."""
         return [*self.world.facts, *self.persona.knowledge, *self._unlocked(state)]
+
+    def introduction(self, line: str) -> Passage | None:
+        """Who the character is, if that is what ``line`` asks: one more thing that it has known all along."""
+        own = (self.persona.name, self.persona.role, self.world.name, self.world.setting)
+        if not asks_who(line, " ".join(own)):
+            return None
+        text = introduction(self.persona.name, self.persona.role)
+        return Passage(id="self", text=text, source="persona", score=1.0, reason="the line asks for it")
 
     def _unlocked(self, state: Mapping[str, Any]) -> list[str]:
         secrets = self.persona.secrets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -10,8 +9,8 @@ from typing import Any, cast
 
 from npcsdk.actions.constraint import Offer, make_offer
 from npcsdk.actions.cooldown import Cooldowns
-from npcsdk.actions.quantities import numbers
-from npcsdk.actions.relevance import CLEAR, ToolSet, fitting, named
+from npcsdk.actions.hints import draft, narrowed
+from npcsdk.actions.relevance import CLEAR, ToolSet, fitting
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
 from npcsdk.dialogue.mind import Limits
@@ -20,7 +19,6 @@ from npcsdk.prompt.untrusted import one_line
 
 __all__ = ["Offering"]
 
-_PLAIN = r"^[^{}<>]{1,60}$"
 _SHOWN = 8
 """Values of a parameter that an explanation names."""
 
@@ -70,19 +68,23 @@ class Offering:
         }
         legal = {name: offered for name, offered in offer.actions.items() if name in names}
         unfit: dict[str, str] = {}
-        asked: tuple[str, ...] = ()
+        asked: dict[str, str] = {}
         if self._by_words:
             now, earlier = fitting([offered.definition for offered in legal.values()], text, before)
-            asked = tuple(name for name, score in now.items() if score >= CLEAR)
             fit = now or earlier
             reason = "another action fits the words better" if fit else "no words of the line fit it"
             unfit = {
                 name: f"{reason}, and this model is too small to choose" for name in legal if name not in fit
             }
             legal = {
-                name: replace(offered, schema=_narrowed(offered.schema, text))
+                name: replace(offered, schema=narrowed(offered.schema, text))
                 for name, offered in legal.items()
                 if name in fit
+            }
+            asked = {
+                name: draft(name, legal[name].schema, text, names=(self._npc,))
+                for name, score in now.items()
+                if score >= CLEAR
             }
         return shown, Offer(legal, {**offer.withheld, **unshown, **unfit}, asked)
 
@@ -105,26 +107,6 @@ class Offering:
             calls=written,
             tool_changes=self._tools.changes,
         )
-
-
-def _narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
-    """Choices and numbers that the line names go before those that it does not; free strings hold plain words.
-
-    A model that loses its place takes any choice, and writes on in a string what belongs behind it.
-    """
-    made = dict(schema)
-    if "properties" in made:
-        properties = cast("Mapping[str, Mapping[str, Any]]", made["properties"])
-        made["properties"] = {name: _narrowed(item, line) for name, item in properties.items()}
-    elif made.get("type") == "string" and isinstance(made.get("enum"), list | tuple):
-        made["enum"] = named(cast("Sequence[Any]", made["enum"]), line)
-    elif made.get("type") == "string" and not made.keys() & {"enum", "const", "pattern", "format"}:
-        made["pattern"] = _PLAIN
-    elif made.get("type") == "integer" and not made.keys() & {"enum", "const"}:
-        least, most = made.get("minimum", 0), made.get("maximum", math.inf)
-        if said := [number for number in numbers(line) if least <= number <= most]:
-            made["enum"] = list(dict.fromkeys(said))
-    return made
 
 
 def _in_words(constraint: Constraint | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -17,8 +18,6 @@ _SHORT_FORM = re.compile(r"(?:^|\s)(?:Mr|Mrs|Ms|Dr|St|Sr|Jr|Prof|Capt|Lt|No|[A-Z
 _FLOOR = 0.55
 """The worth of a sentence that has nothing to do with a line. Of questions about hand-written lore 87% of those that a
 passage answers reach it, and 15% of those that none answers."""
-_BESIDE = 0.5
-"""What a further sentence is worth, as a share of the best one's; less than this would only mislead."""
 
 
 def sentences(text: str) -> list[str]:
@@ -41,22 +40,23 @@ def nearest_sentences(
     embed: Callable[[Sequence[str]], Vectors],
     known: Iterable[str] = (),
 ) -> list[Passage]:
-    """The sentences that may answer ``line``, the best first, each as a passage of its own.
+    """What may answer ``line``: at most ``count`` sentences in a row, the nearest one among them, as one passage.
 
-    They are of ``passages`` and of what a character has ``known`` all along.
+    They are of one of the ``passages``, or of what a character has ``known`` all along.
 
-    At most ``count``, and none where nothing has to do with the line: a model that is told nothing says that it does
-    not know. A sentence counts for what it says itself and for what its passage says: "she died of bad peaches" belongs
-    to the elephant before it. ``embed`` gives vectors of length one.
+    None where nothing has to do with the line: a model that is told nothing says that it does not know. A sentence
+    counts for what it says itself and for what its passage says: "she died of bad peaches" belongs to the elephant
+    before it, and comes with it. ``embed`` gives vectors of length one.
     """
     told = (
         Passage(id=f"known/{number}", text=text, source="persona", score=0.0, reason="known all along")
         for number, text in enumerate(known)
     )
     passages = [*passages, *told]
-    parts = [(place, piece) for place, passage in enumerate(passages) for piece in sentences(passage.text)]
-    texts = [*(passage.text for passage in passages), *(piece for _, piece in parts)]
-    if not parts:
+    pieces = [sentences(passage.text) for passage in passages]
+    parts = [(place, number) for place, cut in enumerate(pieces) for number in range(len(cut))]
+    texts = [*(passage.text for passage in passages), *(piece for cut in pieces for piece in cut)]
+    if not parts or count < 1:
         return []
     vectors = embed([line, *texts])
     asked = set(terms(line))
@@ -64,8 +64,13 @@ def nearest_sentences(
         float(cosine) + len(asked & set(terms(text))) / max(len(asked), 1)
         for text, cosine in zip(texts, vectors[1:] @ vectors[0], strict=True)
     ]
-    total = [own + worth[place] for own, (place, _) in zip(worth[len(passages) :], parts, strict=True)]
-    least = max(_FLOOR, _BESIDE * max(total))
-    best = sorted(range(len(parts)), key=total.__getitem__, reverse=True)[:count]
-    chosen = [parts[number] for number in best if total[number] >= least]
-    return [replace(passages[place], text=piece) for place, piece in chosen]
+    total = {part: own + worth[part[0]] for own, part in zip(worth[len(passages) :], parts, strict=True)}
+    best = max(parts, key=total.__getitem__)
+    if total[best] < _FLOOR:
+        return []
+    place, first = best
+    last = first
+    while last - first + 1 < min(count, len(pieces[place])):
+        before, after = total.get((place, first - 1), -math.inf), total.get((place, last + 1), -math.inf)
+        first, last = (first - 1, last) if before > after else (first, last + 1)
+    return [replace(passages[place], text=" ".join(pieces[place][first : last + 1]))]

@@ -137,9 +137,9 @@ def _state_value(value: Any) -> str:
 
 
 def now_lines(state: Mapping[str, Any], *, happening: str = "", asked: Iterable[str] = ()) -> list[str]:
-    """The passages of this turn alone: the game's state, an event in the game, and which actions the player's words ask
+    """The passages of this turn alone: the game's state, an event in the game, and drafts of the calls that are asked
     for (told to a model that is too small to see it)."""
-    wanted = ", ".join(asked)
+    wanted = " or ".join(one_line(call) for call in asked)
     lines = [
         state_line(state),
         f"Event: {one_line(happening)}" if happening else "",

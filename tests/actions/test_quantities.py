@@ -27,6 +27,9 @@ from npcsdk.actions.quantities import numbers
         ("nobody knows", []),
         ("9" * 40, []),
         ("one one zero", [1, 1, 0]),
+        ("cocoa for the second floor", [2]),
+        ("wait a second", []),
+        ("the third", []),
     ],
 )
 def test_numbers_are_read_in_figures_and_in_words(line: str, named: list[int]) -> None:

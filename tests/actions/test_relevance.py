@@ -7,7 +7,7 @@ from time import perf_counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npcsdk.actions.relevance import CLEAR, ToolSet, fitting, named, scores
+from npcsdk.actions.relevance import CLEAR, ToolSet, fitting, scores
 from npcsdk.actions.schema import ActionDefinition
 
 
@@ -60,14 +60,6 @@ def test_the_words_of_a_line_fit_one_action_or_several_alike_or_none() -> None:
     assert [set(fit) for fit in fitting(ropes, "tie it")] == [{"tie_left", "tie_right"}]
     assert fitting([], "anything") == [{}]
     assert ring["ring_bell"] > CLEAR, "asked for"
-
-
-def test_of_choices_those_that_the_line_names() -> None:
-    boilers = ["port boiler", "starboard boiler", "clinker heap"]
-    assert named(boilers, "Feed the starboard boiler!") == ["starboard boiler"]
-    assert named(boilers, "feed the boilers") == ["port boiler", "starboard boiler"]
-    assert named(boilers, "more steam") == boilers
-    assert named([], "more steam") == []
 
 
 def test_few_actions_all_stand() -> None:

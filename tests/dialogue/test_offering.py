@@ -96,7 +96,8 @@ def test_for_a_model_too_small_to_choose_the_words_choose(open_world: Any) -> No
         "too small to choose"
         in {item.name: item.reason for item in explained(events).withheld}["brew_potion"]
     )
-    assert "<context> Asked for: ring_bell </context>\nRing the bell!" in backend.requests[-1].prompt.text
+    hint = '<context> Asked for: {"name": "ring_bell", "arguments": {}} </context>\nRing the bell!'
+    assert hint in backend.requests[-1].prompt.text
     assert explained(list(talk.say("Now, please."))).offered == ("ring_bell",), "the line before"
     assert backend.requests[-1].prompt.text.count("Asked for") == 1, "of the line before"
     shown = in_prompt(backend)
@@ -231,3 +232,15 @@ def test_a_model_that_is_given_sentences_is_reminded_of_what_its_character_knows
     assert "<context> Twelve pennies make one silver. </context>\nHow" in backend.requests[-1].prompt.text
     list(talk.say("Nice hat."))
     assert backend.requests[-1].prompt.text.count("<context>") == 1
+
+
+def test_such_a_model_is_reminded_of_who_its_character_is(open_world: Any) -> None:
+    world, backend = open_world(["Bram.", "Aye."], options={"limits": {"sentences": 2}})
+    events = list(world.open("bram").say("And who might you be?"))
+    introduction = f"I am {world.npcs['bram'].name}, {world.npcs['bram'].role}."
+    assert f"<context> {introduction} </context>\nAnd who" in backend.requests[-1].prompt.text
+    (recalled,) = events[-1].recalled
+    assert (recalled.text, recalled.source) == (introduction, "persona")
+    whole, plain = open_world(["Bram."])
+    list(whole.open("bram").say("And who might you be?"))
+    assert introduction not in plain.requests[-1].prompt.text

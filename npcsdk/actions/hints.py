@@ -1,0 +1,132 @@
+"""What a player's words already say of a call, for a model that is too small to read it out of them. Pure.
+
+A draft is the call as the model would write it, with ``?`` for what the words leave open: the model copies, and fills
+in. It is a hint in the prompt and nothing more; what is legal is the constraint's matter.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, cast
+
+from npcsdk.actions.quantities import numbers
+from npcsdk.actions.words import content_words, named
+
+__all__ = ["draft", "narrowed"]
+
+_OPEN: Final = "?"
+_PLAIN: Final = r"^[^{}<>]{1,60}$"
+_MOST_CHOICES = 6
+_WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_NEGATIONS: Final = """
+no not without off none never skip minus neither nor cannot don't won't isn't needn't don’t won’t isn’t dont wont isnt
+"""
+_NOT: Final = frozenset(_NEGATIONS.split())
+_BEFORE, _AFTER = 3, 2
+"""Words around the one that names a switch, in which a negation belongs to it: "no need to heat it", "lights off"."""
+_SAYS_NOTHING: Final = frozenset(content_words("whether if true false yes want wants wish wishes"))
+_NAME: Final = re.compile(
+    r"(?<=[^\W_] )[^\W\d_a-z][^\W_]*(?:[-'’][^\W_]+|(?: (?:of |the |de |von |van )?)[^\W\d_a-z][^\W_]*)*"
+)
+
+
+def narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
+    """Choices and numbers that the line names go before those that it does not; free strings hold plain words.
+
+    A model that loses its place takes any choice, and writes on in a string what belongs behind it.
+    """
+    made = dict(schema)
+    if "properties" in made:
+        properties = cast("Mapping[str, Mapping[str, Any]]", made["properties"])
+        made["properties"] = {name: narrowed(item, line) for name, item in properties.items()}
+    elif made.get("type") == "string" and isinstance(made.get("enum"), list | tuple):
+        values = cast("Sequence[Any]", made["enum"])
+        made["enum"] = named(values, line) or list(values)
+    elif made.get("type") == "string" and not made.keys() & {"enum", "const", "pattern", "format"}:
+        made["pattern"] = _PLAIN
+    elif made.get("type") == "integer" and not made.keys() & {"enum", "const"}:
+        least, most = made.get("minimum", 0), made.get("maximum", math.inf)
+        if said := [number for number in numbers(line) if least <= number <= most]:
+            made["enum"] = list(dict.fromkeys(said))
+    return made
+
+
+def draft(name: str, schema: Mapping[str, Any], line: str, *, names: Collection[str] = ()) -> str:
+    """The call of action ``name`` as far as ``line`` says it: ``{"name": "pour", "arguments": {"drink": ?}}``.
+
+    Args:
+        schema: its parameters this turn, choices and numbers already narrowed to what the line names.
+        names: of those who speak; they are no argument.
+    """
+    properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
+    required = schema.get("required", ())
+    texts = [key for key, item in properties.items() if _is_text(item)]
+    counted = [key for key, item in properties.items() if item.get("type") == "integer"]
+    spare = len(numbers(line)) - len([key for key in counted if key in required])
+    parts: list[str] = []
+    for key, item in properties.items():
+        value = _known(key, item, line, key in required)
+        if key in counted and key not in required:
+            value, spare = (value, spare - 1) if spare > 0 else (None, spare)
+        if value is None and texts == [key]:
+            value = _only_name(line, [name, str(item.get("description", "")), *names])
+        if value is not None:
+            parts.append(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+        elif key in required:
+            parts.append(f"{json.dumps(key)}: {_open(item)}")
+    return f'{{"name": {json.dumps(name)}, "arguments": {{{", ".join(parts)}}}}}'
+
+
+def _is_text(item: Mapping[str, Any]) -> bool:
+    return item.get("type") == "string" and "enum" not in item and "const" not in item
+
+
+def _known(key: str, item: Mapping[str, Any], line: str, required: bool) -> Any:
+    """The value of a parameter that the line says, or None."""
+    if item.get("type") == "boolean":
+        about = [*content_words(str(item.get("description", "")))] if required else []
+        value = _switched([content_words(key), [word for word in about if word not in _SAYS_NOTHING]], line)
+        return _turned(line) if value is None and required else value
+    if "const" in item:
+        return item["const"]
+    values = cast("Sequence[Any]", item.get("enum", ()))
+    if item.get("type") == "string":
+        values = values if len(values) == 1 else named(values, line)
+    return values[0] if len(values) == 1 else None
+
+
+def _switched(names: Sequence[Sequence[str]], line: str) -> bool | None:
+    """Whether a line says yes or no to a switch, if it names it: by the first of ``names``, or else by the next."""
+    spoken = _WORD.findall(line.casefold())
+    stems = [" ".join(content_words(word)) for word in spoken]
+    for wanted in names:
+        for place, said in enumerate(stems):
+            if said and any(said == word or (len(word) > 3 and said.endswith(word)) for word in wanted):
+                around = spoken[max(place - _BEFORE, 0) : place + 1 + _AFTER]
+                return not _NOT.intersection(around)
+    return None
+
+
+def _turned(line: str) -> bool | None:
+    """Whether a line turns something on or off."""
+    if re.search(r"\boff\b", line, re.IGNORECASE):
+        return False
+    return True if re.search(r"\bon\b(?=[^\w\s]|$)", line, re.IGNORECASE) else None
+
+
+def _only_name(line: str, known: Sequence[str]) -> str | None:
+    """The one proper name within a line, if there is one, that is none of the ``known`` ones."""
+    taken = {word for text in known for word in content_words(text)}
+    found = [name for name in _NAME.findall(line) if not taken.issuperset(content_words(name))]
+    return found[0] if len(found) == 1 and found[0] not in ("I", "I'm", "I’m") else None
+
+
+def _open(item: Mapping[str, Any]) -> str:
+    """``?``, with the values to choose from where they are few."""
+    values = cast("Sequence[Any]", item.get("enum", ()))
+    if not 1 < len(values) <= _MOST_CHOICES:
+        return _OPEN
+    return _OPEN + "|".join(str(value) for value in values)
