@@ -20,6 +20,8 @@ __all__ = ["draft", "narrowed"]
 _OPEN: Final = "?"
 _PLAIN: Final = r"^[^{}<>]{1,60}$"
 _MOST_CHOICES = 6
+_MOST_READ = 1000
+"""Characters of a line; who writes more asks for nothing that is simple."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _NEGATIONS: Final = """
 no not without off none never skip minus neither nor cannot don't won't isn't needn't don’t won’t isn’t dont wont isnt
@@ -61,6 +63,7 @@ def draft(name: str, schema: Mapping[str, Any], line: str, *, names: Collection[
         schema: its parameters this turn, choices and numbers already narrowed to what the line names.
         names: of those who speak; they are no argument.
     """
+    line = line[:_MOST_READ]
     properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
     required = schema.get("required", ())
     texts = [key for key, item in properties.items() if _is_text(item)]
@@ -121,7 +124,7 @@ def _only_name(line: str, known: Sequence[str]) -> str | None:
     """The one proper name within a line, if there is one, that is none of the ``known`` ones."""
     taken = {word for text in known for word in content_words(text)}
     found = [name for name in _NAME.findall(line) if not taken.issuperset(content_words(name))]
-    return found[0] if len(found) == 1 and found[0] not in ("I", "I'm", "I’m") else None
+    return found[0] if len(found) == 1 else None
 
 
 def _open(item: Mapping[str, Any]) -> str:

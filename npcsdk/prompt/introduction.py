@@ -11,6 +11,8 @@ from typing import Final
 
 __all__ = ["asks_who", "introduction"]
 
+_LONGEST: Final = 300
+"""Characters of a line that may be about nothing else."""
 _WORD: Final = re.compile(r"[^\W_]+")
 _CALLED_OUT: Final = re.compile(r"^\W*\w+,|,\s*\w+(?:\s\w+)?[?!.\s]*$")  # "ahoy, who are you, old salt?"
 _PLAINLY: Final = re.compile(
@@ -63,9 +65,12 @@ def asks_who(line: str, own: str = "") -> bool:
 
     ``own``: the character's name, role and place; their words count for nothing.
     """
-    if _PLAINLY.search(line.casefold()):
+    if len(line) > _LONGEST:
+        return False
+    line = line.casefold()
+    if _PLAINLY.search(line):
         return True
-    said = _WORD.findall(_CALLED_OUT.sub("", line.casefold()) if "," in line else line.casefold())
+    said = _WORD.findall(_CALLED_OUT.sub("", line) if "," in line else line)
     words, mine = set(said), set(_WORD.findall(own.casefold()))
     named = words & _NAMES_IT
     if (words & _WHO and len(said) <= 3 and words & _HERE) or {"been", "introduced"} <= words:

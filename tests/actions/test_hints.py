@@ -104,7 +104,7 @@ _VALUE = st.sampled_from(
         {"type": "integer"},
         {"type": "boolean"},
         {"type": "string"},
-        {"type": "string", "enum": ["gate", "iron gate", "?", '"', "up"]},
+        {"type": "string", "enum": ["gate", "iron gate", "up", "wide"]},
         {"const": 3},
         {"type": "array", "items": {"type": "string"}},
         {"type": "object", "properties": {"deep": {"type": "integer"}}},
