@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["memory"]
 
+_RUNS = 20  # of lost positions that are shown
 _INDEXING = 10.0  # seconds to wait for the index before a query goes by words
 
 
@@ -44,7 +45,11 @@ def memory(
         Path | None, typer.Option("--import", metavar="FILE", help="Take in JSON Lines; - = stdin.")
     ] = None,
     doctor: Annotated[
-        bool, typer.Option("--doctor", help="Check the journal and its index, and repair the index.")
+        bool,
+        typer.Option(
+            "--doctor",
+            help="Check journal and index, and repair them; of a damaged journal, all that can be read is kept.",
+        ),
     ] = False,
     forget: Annotated[
         str | None, typer.Option("--forget", metavar="P", help="Erase every trace of a player, for good.")
@@ -75,11 +80,14 @@ def memory(
             code="memory_missing",
         )
     if npc is not None and npc not in definition.personas:
+        meant = "For the doctor write --doctor. " if npc == "doctor" else ""
         raise WorldError(
             f"There is no character {npc!r} in {definition.name}.",
-            hint=f"It has: {', '.join(sorted(definition.personas))}.",
+            hint=f"{meant}It has: {', '.join(sorted(definition.personas))}.",
             code="npc_unknown",
         )
+    if doctor:
+        _salvage(folder)
     using = _embedder(embedder, folder / "index")
     with open_memory(definition, where, journal=journal, embedder=using) as opened:
         if import_from is not None:
@@ -145,6 +153,36 @@ def _show(opened: Memory, npc: str | None, player: str | None, limit: int) -> No
         errors.print(f"... and {len(records) - limit} older ones; --limit shows more.")
 
 
+def _salvage(folder: Path) -> None:
+    """Before memory is opened: of a damaged journal it could not be."""
+    from npcsdk.memory.salvage import heal
+
+    found = heal(folder)
+    if found is None:
+        return
+    say = sys.stdout.write
+    say(f"The journal was damaged: {found.records} records are recovered, {found.slots} saved moments.\n")
+    if found.lost:
+        runs = [str(first) if first == last else f"{first}-{last}" for first, last in found.lost]
+        more = f" and {len(runs) - _RUNS} more" if len(runs) > _RUNS else ""
+        say(
+            f"{'Lost' if found.certain else 'Lost, at most'}: {found.count} records, at the positions "
+            f"{', '.join(runs[:_RUNS])}{more}.\n"
+        )
+    else:
+        say("Nothing is lost.\n" if found.certain else "Nothing is known to be lost.\n")
+    if found.timelines_lost:
+        say("It is lost what was un-done by loading a saved game: all of it counts as lived through now.\n")
+    if found.slots_lost:
+        say(
+            "Saved moments may be lost; where each timeline ended is named `salvaged N` now: load or delete it.\n"
+        )
+    say(
+        f"The damaged file is kept as {found.kept}. Play on; delete it when nothing is missed (--forget deletes it, "
+        "too). What is missed may be in a backup: --export of that, then --import here.\n"
+    )
+
+
 def _doctor(opened: Memory) -> None:
     health = opened.doctor()
     sys.stdout.write(f"{health.records} records\n")
@@ -156,7 +194,7 @@ def _doctor(opened: Memory) -> None:
         sys.stdout.write("journal and index agree\n")
         return
     hint = (
-        "restore the journal from a backup"
+        "the disk may be failing: copy the folder to another one and run this there"
         if health.journal
         else "delete the folder `index` and run this again"
     )

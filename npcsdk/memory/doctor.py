@@ -18,7 +18,7 @@ class Health:
     records: int
     """What characters lived through, on every timeline."""
     journal: Sequence[str]
-    """What SQLite finds wrong with the journal's file."""
+    """What SQLite finds wrong with the journal's file: see `npcsdk.memory.salvage`."""
     missing: int
     """Records that the index lacked."""
     strangers: int

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from npcsdk.errors import MemoryStoreError
-from npcsdk.memory.forgetting import Kept
+from npcsdk.memory.forgetting import Kept, Search
 from npcsdk.memory.records import (
     COLUMNS,
     INSERT,
@@ -223,6 +223,44 @@ class Journal:
             last = records[-1].seq
         return found
 
+    def traces_of(self, person: str) -> list[int]:
+        """The positions of all that tells of a person (`forgetting.tells_of`), and of what was made of that."""
+        search = Search(person)
+        texts = " || ?1 || ".join(("text", "conversation", "turn", "place"))
+        told: list[int] = []
+        last = 0
+        while True:
+            with self._open():
+                rows = self._store.db.execute(
+                    f"SELECT seq, interlocutor = ?2 AND ?2 <> '', {texts}, data FROM records WHERE seq > ?3 "
+                    "ORDER BY seq LIMIT 1000",
+                    (search.separator, person, last),
+                ).fetchall()
+                if not rows:
+                    break
+                told += search.among(rows)
+                last = rows[-1][0]
+        # What a model made of what is erased may tell of it in other words.
+        with self._open():
+            talks: set[str] = set()
+            for start in range(0, len(told), _PAGE):
+                part = told[start : start + _PAGE]
+                talks.update(
+                    row[0]
+                    for row in self._store.db.execute(
+                        f"SELECT DISTINCT conversation FROM records WHERE seq IN ({','.join('?' * len(part))})",
+                        part,
+                    )
+                )
+            made = [
+                seq
+                for seq, talk in self._store.db.execute(
+                    "SELECT seq, conversation FROM records WHERE kind = 'summary' AND conversation <> ''"
+                )
+                if talk in talks
+            ]
+        return sorted({*told, *made})
+
     def make_room(self) -> None:
         """Makes later writes quicker, see `Store.make_room`; takes some ten milliseconds, once."""
         self._store.make_room()
@@ -246,6 +284,10 @@ class Journal:
     def scrub(self) -> None:
         """Leaves nothing of deleted records in the files."""
         self._store.scrub()
+
+    def drop_damaged(self) -> None:
+        """Deletes the damaged files that were kept beside the journal."""
+        self._store.drop_damaged()
 
     def check(self) -> list[str]:
         """What is wrong with the file; nothing, mostly."""
@@ -309,10 +351,6 @@ class Journal:
         )
         return found[-1] if found else None
 
-    def summaries(self, conversation: str) -> list[Record]:
-        """All summaries of a conversation, on every timeline."""
-        return self._select("WHERE conversation = ? AND kind = 'summary'", (conversation,), visible=False)
-
     def values(self, npc: str, interlocutor: str) -> list[Record]:
         """The numbers set for the two that the current timeline can see, oldest first."""
         return self._select(
@@ -365,4 +403,5 @@ class Journal:
         with self._open():
             rows = self._store.db.execute(f"SELECT {COLUMNS} FROM records {clause}", parameters).fetchall()
             view = self._slots.view
-        return [record_of(row) for row in rows if not visible or view.sees(row[1], row[0])]
+        with self._store.translated():
+            return [record_of(row) for row in rows if not visible or view.sees(row[1], row[0])]

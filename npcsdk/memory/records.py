@@ -145,7 +145,7 @@ def recorded(entry: Entry, *, seq: int, timeline: int, real_time: float) -> Reco
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
-    """The record in a row of `COLUMNS`."""
+    """The record in a row of `COLUMNS`. Raises ValueError where its data is damaged."""
     return Record(
         seq=row[0],
         timeline=row[1],

@@ -11,9 +11,10 @@ from npcsdk.memory.savegame import SavedGame
 from npcsdk.memory.store import Store
 from npcsdk.memory.timeline import Fork, View, reach, view_of
 
-__all__ = ["Slots"]
+__all__ = ["IMPORTED", "Slots"]
 
-_IMPORTED = "import:"
+IMPORTED = "import:"
+"""How the keys of settings begin that say where an imported game lies."""
 
 
 class Slots:
@@ -97,7 +98,7 @@ class Slots:
         One that is here already, unchanged, is only named.
         """
         check_text("slot", slot)
-        key = _IMPORTED + saved.digest
+        key = IMPORTED + saved.digest
         known = self._store.meta().get(key, "").partition(":")
         if known[0]:
             timeline, position = int(known[0]), int(known[2])
@@ -214,5 +215,5 @@ class Slots:
         unreachable = set(gone)
         meta: Mapping[str, str] = self._store.meta()
         for key, value in meta.items():
-            if key.startswith(_IMPORTED) and int(value.partition(":")[0]) in unreachable:
+            if key.startswith(IMPORTED) and int(value.partition(":")[0]) in unreachable:
                 self._store.db.execute("DELETE FROM meta WHERE key = ?", (key,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -13,11 +14,14 @@ from pathlib import Path
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.owner import Ownership
 
-__all__ = ["FILE_NAME", "Store"]
+__all__ = ["FILE_NAME", "SALVAGED", "Store", "exchange"]
 
 SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6E706373  # "npcs": tells our file from any other SQLite database
 FILE_NAME = "journal.sqlite3"
+SALVAGED = "journal.salvaged-{}.sqlite3"
+"""A new journal, whole, that is to take the place of a damaged one: see `exchange`."""
+_ASIDE = "journal.damaged-{}.sqlite3"
 _ROOM = 4_300_000  # bytes: SQLite begins the log anew after 1,000 pages
 
 _SCHEMA = """
@@ -55,6 +59,36 @@ CREATE INDEX records_by_fact ON records (npc, seq) WHERE kind = 'fact'
 }
 
 
+def exchange(directory: Path) -> list[Path]:
+    """Puts a salvaged journal in the place of the damaged one: where the damaged one lies now.
+
+    It goes on where it was interrupted: as long as the new one has its own name, it is not in its place.
+    """
+    kept: list[Path] = []
+    for new in sorted(directory.glob(SALVAGED.format("*"))):
+        stamp = new.name.removeprefix(SALVAGED.partition("{")[0]).removesuffix(".sqlite3")
+        aside = directory / _ASIDE.format(stamp)
+        # The log first: it must never lie beside a journal that is not its own.
+        for suffix in ("-wal", "-shm", ""):
+            old = directory / f"{FILE_NAME}{suffix}"
+            if old.exists():
+                old.replace(directory / f"{aside.name}{suffix}")
+        new.replace(directory / FILE_NAME)
+        kept.append(aside)
+    return kept
+
+
+def _exchange(directory: Path) -> None:
+    try:
+        exchange(directory)
+    except OSError as error:
+        raise MemoryStoreError(
+            f"The journal that was salvaged in {directory} cannot be put in its place: {error}.",
+            hint="Check the folder's permissions, and that no other program has its files open.",
+            code="memory_unwritable",
+        ) from error
+
+
 class Store:
     """Opens ``directory`` (made when missing), or a database that lives in this process only for None.
 
@@ -63,6 +97,7 @@ class Store:
 
     def __init__(self, directory: Path | None) -> None:
         self.lock = threading.RLock()
+        self._directory = directory
         self._where = "in-memory journal" if directory is None else str(directory / FILE_NAME)
         self._owner: Ownership | None = None
         self._closed = False
@@ -78,6 +113,8 @@ class Store:
                 ) from error
             self._owner = Ownership(directory)
         try:
+            if directory is not None:
+                _exchange(directory)
             with self.translated():
                 # Transactions are explicit: the module's own would hide where a write becomes durable.
                 self.db = sqlite3.connect(
@@ -114,6 +151,12 @@ class Store:
         with self.lock, self.translated():
             self.db.execute("VACUUM")
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def drop_damaged(self) -> None:
+        """Deletes damaged files that were kept when a journal was salvaged: nothing can be taken out of them."""
+        if self._directory is not None:
+            for path in self._directory.glob(_ASIDE.format("*") + "*"):
+                path.unlink(missing_ok=True)
 
     def make_room(self) -> None:
         """Makes the write-ahead log as long as it will be before it is used again from its beginning. Once is enough.
@@ -169,9 +212,19 @@ class Store:
             )
         try:
             yield
+        except json.JSONDecodeError as error:  # of a record's data: SQLite does not know what it keeps
+            raise MemoryStoreError(
+                f"{self._where}: the data of a record is damaged ({error}).",
+                hint=_SALVAGE.format(self._directory),
+                code="journal_damaged",
+            ) from error
         except sqlite3.Error as error:
             number = getattr(error, "sqlite_errorcode", 0) & 0xFF
             code, hint = _FAILURES.get(number, ("journal_failed", "See the message; nothing was written."))
+            if str(error).startswith("Could not decode"):  # it has no number
+                code = "journal_damaged"
+            if code == "journal_damaged":
+                hint = _SALVAGE.format(self._directory)
             raise MemoryStoreError(f"{self._where}: {error}.", hint=hint, code=code) from error
 
     # -- inside
@@ -226,10 +279,10 @@ class Store:
 
 
 _UNWRITABLE = ("memory_unwritable", "Check the folder's permissions, or choose another folder for memory.")
-_DAMAGED = (
-    "journal_damaged",
-    "Restore the file from a backup, or move it aside to begin with an empty memory.",
+_SALVAGE = (
+    'Run `npcsdk memory --doctor --memory "{}"`: what can be read gets a new journal, and this one is kept.'
 )
+_DAMAGED = ("journal_damaged", _SALVAGE)
 _FAILURES = {
     sqlite3.SQLITE_FULL: (
         "disk_full",

@@ -89,6 +89,21 @@ def test_the_doctor_repairs_the_index(npcsdk: Run, folder: Path) -> None:
     assert done.stdout == "2 records\njournal and index agree\n"
 
 
+def test_the_doctor_saves_what_can_be_read_of_a_damaged_journal(npcsdk: Run, folder: Path) -> None:
+    with (folder / "journal.sqlite3").open("r+b") as stream:
+        stream.write(bytes(4096))
+    done = npcsdk("memory", "--memory", str(folder))
+    assert done.returncode == 2
+    assert f'npcsdk memory --doctor --memory "{folder}"' in done.stderr.replace("\n", " ")
+    done = npcsdk("memory", "--memory", str(folder), "--doctor")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "3 records are recovered" in done.stdout
+    assert "Nothing is lost." in done.stdout
+    (kept,) = folder.glob("journal.damaged-*.sqlite3")
+    assert str(kept) in done.stdout
+    assert "journal and index agree" in done.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

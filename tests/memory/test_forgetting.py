@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npcsdk.errors import MemoryStoreError
-from npcsdk.memory.forgetting import Forgotten, Kept, least_useful
+from npcsdk.memory.forgetting import Forgotten, Kept, least_useful, tells_of
+from npcsdk.memory.journal import Entry, Journal
 from npcsdk.memory.recall import Fact, Memory
 from tests.memory.helpers import event, texts
 
@@ -160,6 +162,42 @@ def test_what_was_half_forgotten_when_the_process_died_leaves_no_trace_after_the
     again.close()
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"zanzibarium" not in path.read_bytes()
+
+
+NAMES = st.sampled_from(
+    ["Ada", "ada", "Élodie", "İda", "a-a", "K", "straße", "\x00", "a\x00b", " ", "", "\\", '"', "n"]
+)
+PARTS = st.text(st.sampled_from('aAd \x00\x01\n-"\\éÉİıKſßn'), max_size=6)
+TEXTS = st.builds(lambda *parts: "".join(parts), PARTS, NAMES | st.just(""), PARTS)
+
+
+@settings(max_examples=60)
+@given(
+    person=NAMES,
+    written=st.lists(
+        st.builds(
+            Entry,
+            npc=st.just("mira"),
+            interlocutor=NAMES,
+            kind=st.sampled_from(["event", "transcript", "summary"]),
+            origin=st.just("game"),
+            text=TEXTS,
+            conversation=st.sampled_from(["", "talk", "talk with Ada"]),
+            turn=st.just("") | TEXTS,
+            place=st.just("") | TEXTS,
+            data=st.none() | st.dictionaries(TEXTS, TEXTS | st.integers(), max_size=2),
+        ),
+        max_size=8,
+    ),
+)
+def test_all_that_tells_of_somebody_is_found_and_nothing_else(person: str, written: list[Entry]) -> None:
+    """The quick search finds what the definition says, whatever the name and the texts are."""
+    with closing(Journal()) as journal:
+        journal.append(written)
+        told = journal.traces(tells_of(person))
+        talks = {record.conversation for record in told} - {""}
+        made = journal.traces(lambda record: record.kind == "summary" and record.conversation in talks)
+        assert journal.traces_of(person) == sorted({record.seq for record in told + made})
 
 
 def test_forgetting_somebody_unknown_does_nothing(open_memory: Open) -> None:
