@@ -9,8 +9,9 @@ from importlib import import_module
 
 from npcsdk.actions.formats import ToolFormat, load_format
 from npcsdk.backends.base import ModelSource
-from npcsdk.errors import MissingExtra, ModelError
+from npcsdk.errors import ActionError, MissingExtra, ModelError
 from npcsdk.prompt.templates.base import ChatMessage, Template
+from npcsdk.prompt.untrusted import neutralise
 
 __all__ = ["ChatMessage", "Template", "load_template", "template_for"]
 
@@ -44,7 +45,7 @@ def template_for(source: ModelSource, tool_format: ToolFormat | None = None) -> 
     Raises:
         ModelError: ``unknown_prompt_format``; ``chat_template_missing`` or ``chat_template_broken`` for a model that
             is spoken to by its own template.
-        ActionError: the tool dialect is unknown.
+        ActionError: the tool dialect is unknown, or anybody's words could open a call in it.
         MissingExtra: a model's own template needs the extra ``jinja``.
     """
     home = _TEMPLATES.get(source.prompt_format)
@@ -64,4 +65,11 @@ def template_for(source: ModelSource, tool_format: ToolFormat | None = None) -> 
             f"{error.name!r}, which is not installed.",
             hint='Install the extra: pip install "npcsdk[jinja]"',
         ) from error
-    return module.template(source, tool_format or load_format(source.tool_format))
+    dialect = tool_format or load_format(source.tool_format)
+    if neutralise(dialect.opening) == dialect.opening:  # nor would a call be speech that a model repeats
+        raise ActionError(
+            f"Calls in the format {dialect.name!r} open with {dialect.opening!r}, which a player could type.",
+            hint="Open calls with a tag, <like_this>, or with [CAPITALS]: those are defused in what others wrote.",
+            code="bad_tool_format",
+        )
+    return module.template(source, dialect)
