@@ -104,6 +104,7 @@ def definition_of_entry(name: str, entry: ActionEntry) -> ActionDefinition:
         timeout=entry.timeout,
         cost=entry.cost,
         cooldown=entry.cooldown,
+        who=entry.who,
         pinned=entry.pinned,
     )
 
@@ -119,4 +120,8 @@ def _schema_of(entry: ParameterEntry) -> dict[str, Any]:
         "default": entry.default,
         "x-from": entry.source,
     }
-    return {key: value for key, value in schema.items() if value is not None}
+    given = {key: value for key, value in schema.items() if value is not None}
+    if entry.many is None:
+        return given
+    of_the_list = {key: given.pop(key) for key in ("description", "x-from") if key in given}
+    return {"type": "array", **of_the_list, "items": given, "minItems": 1, "maxItems": entry.many}

@@ -121,6 +121,9 @@ class ParameterEntry(_Entry):
     minimum: Number | None = Field(default=None, description="The smallest number allowed.")
     maximum: Number | None = Field(default=None, description="The largest number allowed.")
     max_length: Whole | None = Field(default=None, ge=1, le=4000, description="The longest text allowed.")
+    many: Whole | None = Field(
+        default=None, ge=1, le=16, description="A list: at least one such value, and at most so many."
+    )
     default: Scalar | None = Field(default=None, description="Used when the character does not give one.")
     optional: Flag = Field(default=False, description="Whether the character may leave it out.")
     source: Annotated[str, StringConstraints(pattern=r"^state\.\w[\w.-]*$")] | None = Field(
@@ -148,6 +151,8 @@ class ParameterEntry(_Entry):
             raise _contradiction("from", "`from` and `enum` both say what is allowed; keep one")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise _contradiction("minimum", "`minimum` is greater than `maximum`")
+        if self.many is not None and self.default is not None:
+            raise _contradiction("default", "a list has no `default`; say `optional: true`")
         for value in self.enum or ():
             if not self._fits(value):
                 raise _contradiction("enum", f"`{_spell(value)}` is not a {self.type} that this allows")
@@ -199,6 +204,10 @@ class ActionEntry(_Entry):
     )
     cooldown: Number = Field(
         default=0.0, ge=0, le=3600, description="Seconds before the same character can do it again."
+    )
+    who: tuple[Identifier, ...] | None = Field(
+        default=None,
+        description="The ids of the personas that may do it. Left out: all whose `actions` allow it.",
     )
     pinned: Flag = Field(
         default=False, description="Stands in the prompt always, also when there are too many actions for it."

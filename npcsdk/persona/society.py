@@ -1,4 +1,4 @@
-"""Checks of `groups:` and `hearsay:` in world.yaml: everybody in them exists."""
+"""Checks of `groups:`, `hearsay:` and the actions' `who:` in world.yaml: everybody in them exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["check_society"]
 
 
 def check_society(world: Source, personas: Collection[str]) -> None:
-    """Report every member, speaker and listener that is no persona (or, for the latter two, no group).
+    """Report everybody named who is no persona (or, where speakers and listeners are named, no group).
 
     It reads the file's plain values, so that a mistake elsewhere in it does not hide these.
     """
@@ -24,12 +24,20 @@ def check_society(world: Source, personas: Collection[str]) -> None:
                 other = "group" if name in groups else "persona"
                 world.report("NPC044", world.value_at(("groups", index, "id")), name=name, other=other)
             groups.add(name)
-        members = group.get("members")
-        for place, member in enumerate(cast("list[Any]", members) if isinstance(members, list) else []):
-            _check(world, ("groups", index, "members", place), member, personas)
+        _check_all(world, ("groups", index, "members"), group.get("members"), personas)
     for index, rule in _entries(world, "hearsay"):
         for key in ("from", "to"):
             _check(world, ("hearsay", index, key), rule.get(key), [*personas, *groups])
+    whole: Any = world.value
+    actions: Any = cast("dict[str, Any]", whole).get("actions") if isinstance(whole, dict) else None
+    for name, entry in (cast("dict[str, Any]", actions) if isinstance(actions, dict) else {}).items():
+        if isinstance(entry, dict):
+            _check_all(world, ("actions", name, "who"), cast("dict[str, Any]", entry).get("who"), personas)
+
+
+def _check_all(world: Source, path: Path, names: Any, known: Collection[str]) -> None:
+    for place, name in enumerate(cast("list[Any]", names) if isinstance(names, list) else []):
+        _check(world, (*path, place), name, known)
 
 
 def _check(world: Source, path: Path, name: Any, known: Collection[str]) -> None:

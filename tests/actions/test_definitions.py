@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
+import yaml
 
 from npcsdk.actions.checks import check_distinct
 from npcsdk.actions.constraint import make_offer
 from npcsdk.actions.cooldown import Cooldowns
+from npcsdk.actions.formats import Call
 from npcsdk.actions.schema import ActionDefinition, action, definition_of
+from npcsdk.dialogue.npc import definition_of_entry
 from npcsdk.errors import ActionError
+from npcsdk.persona.schema import ActionEntry
 from npcsdk.prompt.build import tool_schemas
 
 SCHEMA = {"type": "object", "properties": {"gate": {"type": "string"}}, "required": ["gate"]}
@@ -23,6 +27,63 @@ def refused(call: Any) -> ActionError:
         call()
     assert caught.value.hint
     return caught.value
+
+
+WRITTEN = """
+description: Hand over goods from the store.
+parameters:
+  goods: {from: state.store, many: 3, description: which goods}
+  coin: {enum: [silver, copper], description: what is paid with}
+  share: {type: number, minimum: 0, maximum: 1, default: 0.5, description: how much of it now}
+  note: {max_length: 40, optional: true, description: what to say with it}
+returns: result
+when: trust >= 20 and not night
+timeout: 30
+cost: {stamina: 2}
+cooldown: 60
+who: [mara, bram]
+pinned: true
+"""
+
+
+def test_a_function_and_yaml_give_the_same_action() -> None:
+    @action(
+        when="trust >= 20 and not night",
+        timeout=30,
+        cost={"stamina": 2},
+        cooldown=60,
+        who=["mara", "bram"],
+        pinned=True,
+    )
+    def hand_over(
+        goods: Annotated[
+            list[str], pydantic.Field(min_length=1, max_length=3, json_schema_extra={"x-from": "state.store"})
+        ],
+        coin: Literal["silver", "copper"],
+        share: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.5,
+        note: Annotated[str, pydantic.Field(max_length=40)] = "",
+    ) -> str:
+        """Hand over goods from the store.
+
+        Args:
+            goods: which goods
+            coin: what is paid with
+            share: how much of it now
+            note: what to say with it
+        """
+        return ""
+
+    entry = ActionEntry.model_validate(yaml.safe_load(WRITTEN))
+    written, marked = definition_of_entry("hand_over", entry), definition_of(hand_over)
+    del marked.parameters["properties"]["note"]["default"]  # type: ignore[attr-defined]  # YAML's has none
+    assert written == marked
+    assert ActionDefinition.from_dict(written.to_dict()) == written
+    state = {"trust": 30, "stamina": 2, "store": [{"name": "rope", "id": 7}, "herring"]}
+    offer = make_offer([written], state)
+    arguments = {"goods": ["rope", "herring"], "coin": "silver"}
+    given = {"goods": [7, "herring"], "coin": "silver", "share": 0.5}
+    assert offer.check(Call("hand_over", arguments))[1] == given
+    assert make_offer([written], {**state, "store": []}).actions == {}
 
 
 # -- OpenAI's form
