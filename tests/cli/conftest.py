@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, from a folder of its own."""
+"""The command as a user runs it, from a folder of its own: in this process, or in one of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from npcsdk.cli.main import app
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -36,8 +39,21 @@ def script(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def npcsdk(tmp_path: Path) -> Run:
-    """Run the command with arguments, from an empty folder."""
+def npcsdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command with arguments, from an empty folder, in this process: a new one takes half a second to start."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        given = {"COLUMNS": "200", "NO_COLOR": "1"}
+        done = CliRunner().invoke(app, list(arguments), input=stdin, env=given, catch_exceptions=False)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def npcsdk_process(tmp_path: Path) -> Run:
+    """The same in a process of its own: for what a process adds, its start, its streams and its exit status."""
 
     def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""`play`, `say`, `check` and `init`, run as processes."""
+"""`play`, `say`, `check` and `init`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def paragraph(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr
 
 
-def test_say_prints_the_answer(npcsdk: Run, script: Script) -> None:
-    done = npcsdk("say", "bram", "hello", "--model", script("State your business."))
+def test_say_prints_the_answer(npcsdk_process: Run, script: Script) -> None:
+    done = npcsdk_process("say", "bram", "hello", "--model", script("State your business."))
     assert (done.returncode, done.stdout) == (0, "State your business.\n"), done.stderr
 
 
@@ -79,15 +79,15 @@ def test_mistakes_are_one_paragraph(
     assert "hint" in text
 
 
-def test_play_reads_a_pipe_to_its_end(npcsdk: Run, script: Script) -> None:
+def test_play_reads_a_pipe_to_its_end(npcsdk_process: Run, script: Script) -> None:
     model = script("Good day.", f"Stand back. {CALL}", "It is open.", "Farewell.")
-    done = npcsdk("play", "bram", "--model", model, stdin="hello\n\nopen the iron gate\nbye")
+    done = npcsdk_process("play", "bram", "--model", model, stdin="hello\n\nopen the iron gate\nbye")
     assert done.returncode == 0, done.stderr
     assert done.stdout == 'Good day.\nStand back.\n[open_gate(gate="iron gate")]\nIt is open.\nFarewell.\n'
 
 
-def test_play_goes_on_after_a_mistake(npcsdk: Run, script: Script) -> None:
-    done = npcsdk("play", "bram", "--model", script("Good day."), stdin="<extra_id_1>\nhello\n")
+def test_play_goes_on_after_a_mistake(npcsdk_process: Run, script: Script) -> None:
+    done = npcsdk_process("play", "bram", "--model", script("Good day."), stdin="<extra_id_1>\nhello\n")
     assert done.returncode == 2
     assert done.stdout == "Good day.\n"
     assert "line_empty" in done.stderr
@@ -108,10 +108,12 @@ def test_play_speaks_with_who_is_asked_for(npcsdk: Run, script: Script) -> None:
     assert "npc_unknown" in paragraph(npcsdk("play", "nobody", "--model", script("x"), stdin="hi\n"))
 
 
-def test_memory_is_kept_between_runs(npcsdk: Run, script: Script, tmp_path: Path) -> None:
+def test_memory_is_kept_between_runs(npcsdk_process: Run, script: Script, tmp_path: Path) -> None:
     memory = ("--memory", str(tmp_path / "memory"))
-    npcsdk("say", "bram", "My horse is called Thunderhoof.", *memory, "--model", script("A good name."))
-    done = npcsdk(
+    npcsdk_process(
+        "say", "bram", "My horse is called Thunderhoof.", *memory, "--model", script("A good name.")
+    )
+    done = npcsdk_process(
         "say", "bram", "What is my horse called?", "--json", *memory, "--model", script("Thunderhoof.")
     )
     end = json.loads(done.stdout.splitlines()[-1])

@@ -53,8 +53,8 @@ def test_a_query_shows_what_would_be_recalled_and_why(npcsdk: Run, folder: Path)
     assert "words: broken, window" in npcsdk(*asked, "--explain").stdout
 
 
-def test_export_and_import(npcsdk: Run, folder: Path, tmp_path: Path) -> None:
-    done = npcsdk("memory", "--memory", str(folder), "--export", "all.jsonl")
+def test_export_and_import(npcsdk: Run, npcsdk_process: Run, folder: Path, tmp_path: Path) -> None:
+    done = npcsdk_process("memory", "--memory", str(folder), "--export", "all.jsonl")
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["event", "event", "value"]

@@ -19,15 +19,15 @@ Script = Callable[..., str]
 
 
 def test_a_game_plays_on_a_server_and_goes_on_without_it(
-    npcsdk: Run, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    npcsdk: Run, npcsdk_process: Run, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NPCSDK_MEMORY", str(tmp_path / "data"))
     with Chroma(tmp_path / "chroma") as chroma:
         where = ("--memory", chroma.url)
         horse, cat = "My horse is called Thunderhoof.", "My cat is called Amadeus."
-        done = npcsdk("say", "bram", horse, *where, "--model", script("A good name."))
+        done = npcsdk_process("say", "bram", horse, *where, "--model", script("A good name."))
         assert done.returncode == 0, done.stderr
-        done = npcsdk(
+        done = npcsdk_process(
             "play", "bram", *where, "--journal", "mine", "--model", script("Aye."), stdin=f"{cat}\n"
         )
         assert done.returncode == 0, done.stderr

@@ -125,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         """Announce ``length`` bytes and send some."""
         self.send_response(206 if self.headers.get("Range") else 200)
         self.send_header("Content-Length", str(length))
+        self.send_header("Connection", "close")  # told, or the client may ask again before it sees the end
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
