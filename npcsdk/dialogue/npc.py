@@ -9,7 +9,7 @@ from typing import Any
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Sampling
 from npcsdk.conditions import compile_condition
-from npcsdk.memory.experience import Passage
+from npcsdk.memory.recall import Passage
 from npcsdk.persona.schema import ActionEntry, ParameterEntry, Persona, SamplingEntry, WorldDefinition
 from npcsdk.prompt.build import Section, system_sections
 from npcsdk.prompt.introduction import asks_who, introduction
