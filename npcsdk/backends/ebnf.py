@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, cast
 
-__all__ = ["Grammar", "Inexpressible", "literal"]
+from npcsdk.backends.base import Constraint
+
+__all__ = ["Grammar", "Inexpressible", "any_object", "calls_of", "literal"]
 
 _ANNOTATIONS: Final = frozenset(
     (
@@ -51,6 +53,10 @@ _GREATEST: Final = 10**9
 _PLACES: Final = 3
 """Digits after the point, of numbers whose bounds are not closer to each other than that."""
 _MOST_PLACES: Final = 9
+_MOST: Final = 200
+"""Characters of a string, where any value is legal."""
+_MEMBERS: Final = 15
+"""Likewise members after the first."""
 
 Digits = list[str]
 """One spelling: a class or a character for each place."""
@@ -71,6 +77,10 @@ class Grammar:
     def text(self, root: str) -> str:
         """The whole grammar, whose first rule is ``root``."""
         return "".join(f"{name} ::= {rule}\n" for name, rule in (("root", root), *self._rules.items()))
+
+    def add(self, rules: Mapping[str, str]) -> None:
+        """Rules with names of the caller's, which begin with another letter than ours."""
+        self._rules.update(rules)
 
     def value(self, schema: Any, definitions: Mapping[str, Any] | None = None) -> str:
         """An expression for the values that satisfy ``schema``: all of them, or those of a plainer spelling.
@@ -237,6 +247,40 @@ class Grammar:
 
     def _more(self, member: str, needed: bool) -> str:
         return f'", " {member}' if needed else f'(", " {member})?'
+
+
+def any_object(grammar: Grammar) -> str:
+    """The name of a rule for any JSON object of a few members on a level."""
+    text = grammar.value({"type": "string", "maxLength": _MOST})
+    number = '"-"? ("0" | [1-9] [0-9]{0,8}) ("." [0-9]{1,6})?'
+    rules = {
+        "any": f'{text} | {number} | "true" | "false" | "null" | any-object | any-list',
+        "any-object": f'"{{" ({text} ": " any (", " {text} ": " any){{0,{_MEMBERS}}})? "}}"',
+        "any-list": f'"[" (any (", " any){{0,{_MEMBERS}}})? "]"',
+    }
+    grammar.add(rules)
+    return "any-object"
+
+
+def calls_of(constraint: Constraint, alike: Mapping[str, Sequence[str]], *, closed: bool = True) -> str:
+    """An expression for one call, without what opens and closes it.
+
+    Args:
+        alike: an expression for arguments, and the names of the actions that take them. What calls have in common is
+            said once: a runtime compiles every place of a literal.
+        closed: False: the call's last brace is the caller's to write.
+    """
+    after = constraint.after_name or f'", {json.dumps(constraint.arguments_key)}: '
+
+    def spelled(name: str) -> str:
+        return literal(
+            name + after if constraint.after_name else json.dumps(name, ensure_ascii=False)[1:-1] + after
+        )
+
+    calls = " | ".join(f"({' | '.join(map(spelled, names))}) {one}" for one, names in alike.items())
+    if constraint.after_name:
+        return f"({calls})"
+    return literal('{"name": "') + f" ({calls})" + (' "}"' if closed else "")
 
 
 def literal(text: str) -> str:

@@ -72,7 +72,8 @@ class HttpStreams:
 
         Args:
             gone: says whether nobody waits any more; then the events end.
-            instead: is asked, when the server refuses the request and says why, for another body to try.
+            instead: is asked for another body to try, with what the server says when it refuses the request, or with ""
+                when it accepts and says nothing.
 
         Raises:
             BackendError: ``server_unreachable``, ``server_timeout``, ``server_stopped``, ``bad_key``, ...; or
@@ -134,7 +135,7 @@ class HttpStreams:
         until = float("inf")
         extensions = {"gone": lambda: gone() or time.monotonic() > until}
         for attempt in range(_ATTEMPTS):
-            begun = False
+            accepted = heard = False
             wait = ""
             try:
                 with self._client.stream(
@@ -145,19 +146,24 @@ class HttpStreams:
                     extensions=extensions,
                 ) as response:
                     if response.status_code == 200:
-                        begun, empty = True, True
+                        accepted = True
                         events = _events(response)
                         for event in events:
-                            empty = False
+                            heard = True
                             if event == END:
                                 until = time.monotonic() + _LOOK_S
                                 _drained(events)  # so that the next request can have the connection
                                 yield event
                                 return
                             yield event
-                        if empty:  # as llama-cpp-python's server does with a prompt beyond its window
-                            raise httpx.RemoteProtocolError("it accepted the request and said nothing")
-                        return
+                        if heard:
+                            return
+                        other = instead("")
+                        if other is None:  # as llama-cpp-python's server does with a prompt beyond its window
+                            silence = httpx.RemoteProtocolError("it accepted the request and said nothing")
+                            raise self._failed(silence, begun=True)
+                        body = other
+                        continue
                     refusal = _limited(response)
                     other = instead(refusal) if 400 <= response.status_code < 600 else None
                     if other is not None:
@@ -168,8 +174,8 @@ class HttpStreams:
                         raise failure
                     wait = response.headers.get("Retry-After", "")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                failure = self._failed(error, begun=begun)
-                if begun or isinstance(
+                failure = self._failed(error, begun=accepted)
+                if heard or isinstance(
                     error, httpx.ReadTimeout | httpx.InvalidURL | httpx.UnsupportedProtocol
                 ):
                     raise failure from error

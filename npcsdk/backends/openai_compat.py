@@ -1,17 +1,22 @@
 """Models behind a server with OpenAI's interface: vLLM, llama-server, LM Studio, Ollama, NIM. The owner of `httpx`.
 
 Where the server takes a prompt as it is (vLLM, llama-server) and the model is spoken to in a format that we know, it
-gets our own prompt; else it gets messages and tools, and spells them itself. A reply is not constrained to legal calls:
-they are checked when they come, as always.
+gets our own prompt; else it gets messages and tools, and spells them itself.
+
+Where the server takes a grammar (llama-server, llama-cpp-python's, vLLM) and calls are spelled in text, the reply is
+held to it (`reply_grammar`): text, legal calls, text. A server that takes calls apart itself holds them as it can; and
+what no server holds is checked and repaired when it comes, as always.
 
 A request is repeated, after a pause, as long as nothing of a reply has come; after that a failure ends the turn.
 
-Options of a `ModelSource` (`describe` finds out the first three by asking the server):
+Options of a `ModelSource` (`describe` finds out ``server``, ``bos`` and ``grammar`` by asking the server):
 
     server          "vllm", "llama_cpp" or "other": which parameters beyond OpenAI's it takes.
     api             "completion" (our prompt) or "chat" (messages).
     bos             a token that the server puts before a prompt by itself; "" where it puts none.
     tools           "server" (default), or "words": actions are told in the system text.
+    grammar         the field of a request in which the server takes a grammar: "grammar", "structured_outputs",
+                    "guided_grammar"; "" where it takes none.
     api_key         sent as a bearer token; the environment's NPCSDK_API_KEY if absent. Never OPENAI_API_KEY, which is
                     not for every server that somebody names.
     timeout_s       seconds to wait for the next bytes: 60.
@@ -21,8 +26,10 @@ Options of a `ModelSource` (`describe` finds out the first three by asking the s
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
@@ -33,6 +40,7 @@ from npcsdk.actions.formats import ToolFormat, load_format
 from npcsdk.backends.base import (
     Backend,
     Capabilities,
+    Constraint,
     Finish,
     FinishReason,
     ModelSource,
@@ -42,6 +50,7 @@ from npcsdk.backends.base import (
 )
 from npcsdk.backends.http_stream import END, HttpStreams, endpoint
 from npcsdk.backends.options import check_options
+from npcsdk.backends.reply_grammar import reply_grammar
 from npcsdk.backends.server_chat import (
     CallWriter,
     Delta,
@@ -58,7 +67,9 @@ from npcsdk.prompt.templates.instructions import tool_instructions
 
 __all__ = ["describe", "load"]
 
-_OPTIONS = ("server", "api", "bos", "tools", "api_key", "timeout_s", "context_length")
+logger = logging.getLogger(__name__)
+
+_OPTIONS = ("server", "api", "bos", "tools", "grammar", "api_key", "timeout_s", "context_length")
 _NOT_OURS = (
     "sampling",
     "contexts",
@@ -68,7 +79,10 @@ _CHOICES = {
     "server": ("vllm", "llama_cpp", "other"),
     "api": ("chat", "completion"),
     "tools": ("server", "words"),
+    "grammar": ("", "grammar", "structured_outputs", "guided_grammar"),
 }
+_GRAMMAR_WORDS = ("grammar", "structured", "guided", "ebnf", "gbnf")
+_CACHED = 16
 _SERVERS_STOPS = 4
 """Stop strings that OpenAI's own interface takes. We look for all of them ourselves as well."""
 
@@ -79,18 +93,23 @@ class ServerBackend(Backend):
     def __init__(
         self, streams: HttpStreams, source: ModelSource, tool_format: ToolFormat, options: Mapping[str, Any]
     ) -> None:
+        self._raw = options.get("api") == "completion"
+        self._in_words = options.get("tools") == "words"
+        self._grammar = str(options.get("grammar", ""))
         self.capabilities = Capabilities(
             backend="openai_compat",
             model=source.name,
             context_length=int(options.get("context_length", source.context_length)),
+            # A server that takes calls apart holds them by itself, and takes no grammar beside.
+            constraints=bool(self._grammar) and (self._raw or self._in_words),
         )
         self._streams = streams
         self._model = source.name
         self._format = tool_format
         self._server = str(options.get("server", "other"))
-        self._raw = options.get("api") == "completion"
         self._bos = str(options.get("bos", ""))
-        self._in_words = options.get("tools") == "words"
+        self._grammars: deque[tuple[Constraint, str]] = deque(maxlen=_CACHED)
+        self._refused: deque[str] = deque(maxlen=_CACHED)
         self._ask_count = lru_cache(maxsize=2048)(self._ask_count_uncached)
 
     def count(self, text: str) -> int:
@@ -141,17 +160,40 @@ class ServerBackend(Backend):
         self._streams.close()
 
     def _fetch(self, request: Request, limit: int) -> Generator[bytes, None, None]:
-        def without_tools(refusal: str) -> bytes | None:
-            """The same again for a server that knows no tools, once it has said so."""
-            if self._raw or self._in_words or not request.prompt.tools or "tool" not in refusal.lower():
+        held = self._held(request)
+
+        def instead(refusal: str) -> bytes | None:
+            """The same again without what the server says that it does not take."""
+            nonlocal held
+            words = refusal.lower()
+            if held and (not words or any(word in words for word in _GRAMMAR_WORDS)):
+                if words:
+                    logger.warning(
+                        "the server does not take a constraint, calls are checked: %s", refusal[:200]
+                    )
+                    self._refused.append(held)
+                held = ""
+                return self._body(request, limit, "")
+            if self._raw or self._in_words or not request.prompt.tools or "tool" not in words:
                 return None
             self._in_words = True
-            return self._body(request, limit)
+            return self._body(request, limit, "")
 
         path = "completions" if self._raw else "chat/completions"
-        return self._streams.post(path, self._body(request, limit), request.cancel.__bool__, without_tools)
+        return self._streams.post(path, self._body(request, limit, held), request.cancel.__bool__, instead)
 
-    def _body(self, request: Request, limit: int) -> bytes:
+    def _held(self, request: Request) -> str:
+        """The grammar that holds the reply, "" where nothing does."""
+        constraint = request.constraint
+        if constraint is None or not self.capabilities.constraints:
+            return ""
+        text = next((text for known, text in tuple(self._grammars) if known == constraint), None)
+        if text is None:
+            text = reply_grammar(constraint)
+            self._grammars.append((constraint, text))
+        return "" if text in self._refused else text
+
+    def _body(self, request: Request, limit: int, held: str) -> bytes:
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": self._model,
@@ -174,6 +216,9 @@ class ServerBackend(Backend):
                 "repeat_penalty": sampling.repetition_penalty,
                 "cache_prompt": True,
             }
+        if held:
+            field = self._grammar
+            body |= {field: {"grammar": held} if field == "structured_outputs" else held}
         prompt = request.prompt
         if self._raw:
             body["prompt"] = raw_text(prompt, keep=self._format.markers, bos=self._bos)

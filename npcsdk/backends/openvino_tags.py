@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from npcsdk.backends.base import Constraint, Request
-from npcsdk.backends.ebnf import Grammar, Inexpressible, literal
+from npcsdk.backends.ebnf import Grammar, Inexpressible, calls_of
 
 __all__ = ["generation_config", "structural_tags"]
 
@@ -66,7 +66,7 @@ def structural_tags(genai: Any, constraint: Constraint) -> tuple[Any, bool]:
             tags.append(_read_by_the_runtime(forms, constraint, name, schema))
     read = bool(tags)
     if alike:
-        one = _call(constraint, alike, closed)
+        one = calls_of(constraint, alike, closed=closed)
         body = one if constraint.after_name else f"{_GAP} {one}"
         if constraint.listed:
             more = max(constraint.max_calls, 1) - 1
@@ -77,25 +77,10 @@ def structural_tags(genai: Any, constraint: Constraint) -> tuple[Any, bool]:
     return forms(structural_tags_config=forms.TriggeredTags([constraint.opening], tags)), read
 
 
-def _call(constraint: Constraint, alike: Mapping[str, Sequence[str]], closed: bool) -> str:
-    """An expression for one call; unless ``closed`` its last brace is the tag's to write.
-
-    What calls have in common is said once: the runtime compiles every place of a literal.
-    """
-    after = constraint.after_name or f'", {json.dumps(constraint.arguments_key)}: '
-
-    def spelled(name: str) -> str:
-        return literal(
-            name + after if constraint.after_name else json.dumps(name, ensure_ascii=False)[1:-1] + after
-        )
-
-    calls = " | ".join(f"({' | '.join(map(spelled, names))}) {one}" for one, names in alike.items())
-    if constraint.after_name:
-        return f"({calls})"
-    return literal('{"name": "') + f" ({calls})" + (' "}"' if closed else "")
-
-
 def _read_by_the_runtime(forms: Any, constraint: Constraint, name: str, schema: Mapping[str, Any]) -> Any:
+    """A tag whose schema XGrammar reads. It ignores some of it, ``minLength`` and ``maxLength`` beside a ``pattern``
+    for one: what it lets through is checked like every call.
+    """
     if constraint.after_name:
         begin, end = f"{constraint.opening}{name}{constraint.after_name}", constraint.closing
     else:

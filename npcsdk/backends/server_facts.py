@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -14,12 +15,15 @@ from npcsdk.errors import ModelError, NpcError
 
 __all__ = ["describe"]
 
+_RENAMED = [0, 12]
+"""vLLM's release in which ``guided_grammar`` became ``structured_outputs``."""
+
 
 def describe(source: ModelSource) -> ModelSource:
     """``source``, whose path is a server's address (``http://HOST:PORT/v1#MODEL``), with what the server says.
 
-    Fills in the model's name, the window, the options ``server`` and ``bos`` and, of llama-server, the model's chat
-    template.
+    Fills in the model's name, the window, the options ``server``, ``bos`` and ``grammar`` and, of llama-server, the
+    model's chat template.
 
     Raises:
         BackendError: ``server_unreachable``, ``bad_key``, ``reply_malformed``, ...
@@ -43,6 +47,7 @@ def describe(source: ModelSource) -> ModelSource:
         if "default_generation_settings" in props:
             server = "llama_cpp"
         bos = _own_bos(streams, address, props) if server == "llama_cpp" else ""
+        grammar = _grammar(streams, address, server, row)
     finally:
         streams.close()
     length = _window(row, props)
@@ -54,7 +59,7 @@ def describe(source: ModelSource) -> ModelSource:
         context_length=length or source.context_length,
         chat_template=str(props.get("chat_template") or ""),
         why=f"{source.why}; it {said}",
-        options={**source.options, "server": server, "bos": bos},
+        options={**source.options, "server": server, "bos": bos, "grammar": grammar},
     )
 
 
@@ -93,6 +98,25 @@ def _window(row: Mapping[str, Any], props: Mapping[str, Any]) -> int:
         if isinstance(value, int) and value > 0:
             return value
     return 0
+
+
+def _grammar(streams: HttpStreams, address: str, server: str, row: Mapping[str, Any]) -> str:
+    """The field of a request in which the server takes a grammar, "" where it is not known to take one."""
+    try:
+        if server == "vllm":
+            version = str(streams.ask("GET", endpoint(address, "/version")).get("version", ""))
+            numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+            return "structured_outputs" if numbers >= _RENAMED else "guided_grammar" if numbers else ""
+        if server == "other" and row.get("owned_by") == "me":
+            about = _object(streams.ask("GET", endpoint(address, "/openapi.json")).get("info"))
+            return "grammar" if "llama.cpp" in str(about.get("title")) else ""  # llama-cpp-python's server
+    except NpcError:
+        return ""
+    return "grammar" if server == "llama_cpp" else ""
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _own_bos(streams: HttpStreams, address: str, props: Mapping[str, Any]) -> str:

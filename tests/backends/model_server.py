@@ -23,6 +23,7 @@ class ModelServer:
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "toy", "owned_by": "somebody"}])
     props: dict[str, Any] | None = None
     counts: bool = False
+    version: str = ""
     answers: list[Answer] = field(default_factory=list)
     answer: Answer | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -47,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         state.keys.append(self.headers.get("Authorization"))
         if self.path == "/v1/models":
             self.json(200, {"object": "list", "data": state.models})
+        elif self.path == "/version" and state.version:
+            self.json(200, {"version": state.version})
         elif self.path == "/props" and state.props is not None:
             self.json(200, state.props)
         else:

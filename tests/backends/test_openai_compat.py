@@ -20,6 +20,7 @@ from npcsdk.backends import http_stream, http_waits, registry
 from npcsdk.backends.base import (
     Backend,
     CancelFlag,
+    Constraint,
     Finish,
     Message,
     ModelSource,
@@ -28,6 +29,7 @@ from npcsdk.backends.base import (
     Request,
     Segment,
 )
+from npcsdk.backends.reply_grammar import reply_grammar
 from npcsdk.errors import BackendError, ModelError, NpcError, PromptTooLong
 from npcsdk.events import Action, Text
 from tests.backends.conformance import GREEDY, Conformance, say
@@ -535,6 +537,65 @@ def test_a_server_without_tools_is_told_in_words(server: ModelServer) -> None:
         assert body["messages"][2] == {"role": "assistant", "content": CALL}
         assert body["messages"][3] == {"role": "user", "content": "<result> open </result>"}
     backend.close()
+
+
+HELD = Constraint(
+    opening="<toolcall>",
+    closing="</toolcall>",
+    tools=(("open_gate", {"type": "object", "properties": {}, "required": []}),),
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "field"),
+    [("0.11.2", "guided_grammar"), ("0.12.0", "structured_outputs"), ("1.0.0rc1", "structured_outputs")],
+)
+def test_vllm_gets_the_grammar_in_the_field_of_its_release(version: str, field: str) -> None:
+    models = [{"id": "nemotron-mini", "owned_by": "vllm", "max_model_len": 700}]
+    with serving(models=models, answer=says("Aye."), version=version) as state:
+        backend = load(state)
+        assert backend.capabilities.constraints
+        assert say(backend, ask(constraint=HELD)).text == "Aye."
+        assert say(backend, ask()).text == "Aye."
+        backend.close()
+    held = state.requests[0][field]
+    assert reply_grammar(HELD) == (held["grammar"] if field == "structured_outputs" else held)
+    assert field not in state.requests[1]
+
+
+def test_a_server_that_says_no_version_gets_no_grammar() -> None:
+    models = [{"id": "nemotron-mini", "owned_by": "vllm", "max_model_len": 700}]
+    with serving(models=models, answer=says("Aye.")) as state:
+        backend = load(state)
+        assert not backend.capabilities.constraints
+        backend.close()
+
+
+@pytest.mark.parametrize("tools", ["server", "words"])
+def test_a_chat_is_held_where_calls_are_spelled_in_text(tools: str) -> None:
+    props = {"default_generation_settings": {"n_ctx": 1024}}
+    with serving(props=props, answer=says("Aye.")) as state:
+        backend = load(state, api="chat", tools=tools)
+        assert backend.capabilities.constraints is (tools == "words")
+        say(backend, replace(ask(constraint=HELD), prompt=Prompt((), (Message("user", "Hi"),), TOOLS)))
+        backend.close()
+    assert ("grammar" in state.requests[0]) is (tools == "words")
+    assert ("tools" in state.requests[0]) is (tools == "server")
+
+
+def test_a_grammar_that_a_server_refuses_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    props = {"default_generation_settings": {"n_ctx": 1024}, "chat_template": "<extra_id_1>"}
+    other = replace(HELD, max_calls=1)
+    refusal = fails(400, "Failed to initialize samplers: failed to parse grammar")
+    with serving(props=props, answer=says("Aye."), answers=[refusal]) as state:
+        backend = load(state, api="completion")
+        for constraint in (HELD, HELD, other):
+            assert say(backend, ask(constraint=constraint)).text == "Aye."
+        state.answers = [nothing]  # as llama-cpp-python's server does
+        assert say(backend, ask(constraint=other)).text == "Aye."
+        backend.close()
+    assert ["grammar" in body for body in state.requests] == [True, False, False, True, True, False]
+    assert "failed to parse grammar" in caplog.text
 
 
 def test_a_character_speaks_and_acts_through_a_server(server: ModelServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from npcsdk.backends import registry
-from npcsdk.backends.base import CancelFlag, Finish, Message, Request, Sampling
+from npcsdk.backends.base import CancelFlag, Constraint, Finish, Message, Request, Sampling
 from npcsdk.errors import BackendError, NpcError
 from tests.backends.conformance import say
 from tests.backends.tiny import gguf_file
@@ -82,6 +83,39 @@ def test_a_reply_streams_stops_and_can_be_cancelled(url: str, api: str) -> None:
     assert isinstance(items[-1], Finish)
     assert items[-1].reason == "cancelled"
     assert say(backend, Request(prompt=asked, sampling=SAMPLING)).text == whole.text
+    backend.close()
+
+
+def test_a_reply_is_held_to_legal_calls(url: str) -> None:
+    """The marker is a letter that random weights are sure to choose."""
+    source = registry.resolve(url)
+    backend = registry.load(replace(source, options={**source.options, "api": "completion"}))
+    assert backend.capabilities.constraints
+    times = {"type": "integer", "minimum": 3, "maximum": 17}
+    schema = {
+        "type": "object",
+        "properties": {"target": {"enum": ["iron gate", "postern"]}, "times": times},
+        "required": ["target", "times"],
+    }
+    made = 0
+    for seed in range(6):
+        constraint = Constraint(opening="e", closing="", tools=(("open_gate", schema),), max_calls=1)
+        sampling = Sampling(temperature=1.0, seed=seed, max_tokens=150)
+        said = say(backend, Request(prompt=prompt("Open!"), sampling=sampling, constraint=constraint))
+        _, opened, rest = said.text.partition("e")
+        if not opened or "}}" not in rest:
+            continue
+        call, _ = json.JSONDecoder().raw_decode(rest.lstrip())
+        made += 1
+        assert call["name"] == "open_gate"
+        assert call["arguments"]["target"] in ("iron gate", "postern")
+        assert 3 <= call["arguments"]["times"] <= 17
+    assert made
+    silent = Constraint(opening="e", closing="")
+    sampling = Sampling(temperature=1.0, seed=1, max_tokens=60)
+    said = say(backend, Request(prompt=prompt("Open!"), sampling=sampling, constraint=silent))
+    assert said.text
+    assert "e" not in said.text
     backend.close()
 
 
