@@ -75,8 +75,9 @@ class _Director:
         return self.core.request(command)
 
     @staticmethod
-    def _note(npc: str, text: str, player: str, importance: float, at: float | None) -> Request:
-        return Remember(request=_new(), npc=npc, text=text, player=player, importance=importance, at=at)
+    def _note(npc: str, text: str, player: str, importance: float, at: float | None, place: str) -> Request:
+        told: Any = {"player": player, "importance": importance, "at": at, "place": place or None}
+        return Remember(request=_new(), npc=npc, text=text, **told)
 
     @staticmethod
     def _exporting(slot: str, file: str | PathLike[str]) -> Request:
@@ -133,17 +134,20 @@ class Asking(_Director):
         player: str = "",
         importance: float = 0.5,
         at: float | None = None,
+        place: str = "",
     ) -> None:
         """A note of the game's: ``npc`` knows it from now on, of ``player`` or of nobody in particular ("").
 
-        ``npc`` may be a group of the world, or ``*`` for everybody.
+        ``npc`` may be a group of the world, or ``*`` for everybody. ``at`` is game time in seconds, ``place`` where it
+        happened.
         """
-        self.core.ask(self._note(npc, text, player, importance, at))
+        self.core.ask(self._note(npc, text, player, importance, at, place))
 
     def learn(self: Any, npc: str, subject: str, attribute: str, value: str, **told: Any) -> None:
         """From now on ``attribute`` of ``subject`` is ``value``, whatever ``npc`` knew of it before.
 
-        ``told``: ``text`` says it in a sentence; ``player``, ``importance`` and ``at`` are as for `remember`.
+        ``told``: ``text`` says it in a sentence; ``player``, ``importance``, ``at`` and ``place`` are as for
+        `remember`.
         """
         self.core.ask(
             Learn(request=_new(), npc=npc, subject=subject, attribute=attribute, value=value, **told)
@@ -200,9 +204,10 @@ class AsyncAsking(_Director):
         player: str = "",
         importance: float = 0.5,
         at: float | None = None,
+        place: str = "",
     ) -> None:
         """A note of the game's: ``npc`` knows it from now on, of ``player`` or of nobody in particular ("")."""
-        await asyncio.wrap_future(self._ask(self._note(npc, text, player, importance, at)))
+        await asyncio.wrap_future(self._ask(self._note(npc, text, player, importance, at, place)))
 
     async def learn(self: Any, npc: str, subject: str, attribute: str, value: str, **told: Any) -> None:
         """See `Asking.learn`."""

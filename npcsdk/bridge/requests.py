@@ -155,6 +155,7 @@ class Requests:
                 player=command.player,
                 importance=command.importance,
                 at=command.at,
+                place=command.place or "",
             )
         elif isinstance(command, Remember):
             world.remember(
@@ -163,6 +164,7 @@ class Requests:
                 player=command.player,
                 importance=command.importance,
                 at=command.at,
+                place=command.place or "",
             )
         elif isinstance(command, Subscribe):
             if command.npc not in world.npcs:

@@ -96,8 +96,8 @@ class Section:
     def values(self, npc: str, *, player: str) -> Mapping[str, float]:
         return self._world.values(self._own(npc), player=player)
 
-    def remember(self, npc: str, text: str, *, player: str, importance: float, at: float | None) -> None:
-        self._world.remember(self._whom(npc), text, player=player, importance=importance, at=at)
+    def remember(self, npc: str, text: str, **told: Any) -> None:
+        self._world.remember(self._whom(npc), text, **told)
 
     def learn(self, npc: str, subject: str, attribute: str, value: str, **told: Any) -> None:
         self._world.learn(self._whom(npc), subject, attribute, value, **told)

@@ -148,7 +148,8 @@ def _show(opened: Memory, npc: str | None, player: str | None, limit: int) -> No
     for record in records[-limit:]:
         who = "" if npc is not None else f"{record.npc}, "
         with_whom = f"with {record.interlocutor}, " if record.interlocutor else ""
-        sys.stdout.write(f"{record.text}\n    {who}{with_whom}{record.kind}, at {record.at:g}\n")
+        where = f", {record.place}" if record.place else ""
+        sys.stdout.write(f"{record.text}\n    {who}{with_whom}{record.kind}, at {record.at:g}{where}\n")
     if len(records) > limit:
         errors.print(f"... and {len(records) - limit} older ones; --limit shows more.")
 

@@ -14,7 +14,7 @@ from npcsdk.actions.stream import CallPart, Speech
 from npcsdk.dialogue.gametime import GameTime
 from npcsdk.dialogue.notebook import Notebook
 from npcsdk.dialogue.npc import Npc
-from npcsdk.dialogue.remembering import HEARD, Said, as_records, refers_back, told_of
+from npcsdk.dialogue.remembering import HEARD, Said, as_records, place_in, refers_back, told_of
 from npcsdk.dialogue.running import Running, defect
 from npcsdk.dialogue.summaries import Work, summed_up
 from npcsdk.errors import NpcError, WorldError
@@ -190,7 +190,9 @@ class History:
                 self._npc.id,
                 self._player,
                 record,
-                experiences=said.experiences(self._npc.name, self._id, self._time.at(turn.state)),
+                experiences=said.experiences(
+                    self._npc.name, self._id, self._time.at(turn.state), place_in(turn.state)
+                ),
                 timeline=turn.timeline,
             )
 
@@ -301,7 +303,8 @@ class History:
             text=said,
             reason=str(record.get("reason", "")),
         )
-        self._notebook.cut(turn, heard.experiences(self._npc.name, self._id, self._time.at(state)))
+        lived = heard.experiences(self._npc.name, self._id, self._time.at(state), place_in(state))
+        self._notebook.cut(turn, lived)
         if not here and self.summary is not None:
             self._sum_up_again(composer)
         return True

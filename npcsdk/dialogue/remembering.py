@@ -9,8 +9,11 @@ from typing import Any
 
 from npcsdk.memory.recall import Experience, Told
 from npcsdk.prompt.templates import ChatMessage
+from npcsdk.prompt.untrusted import scrubbed
 
-__all__ = ["HEARD", "Said", "as_records", "refers_back", "told_of"]
+__all__ = ["HEARD", "Said", "as_records", "place_in", "refers_back", "told_of"]
+
+_PLACE = 200  # characters; what is longer is no name of a place
 
 HEARD = "#heard"
 """Behind a turn's id: what is remembered of it after it was cut short."""
@@ -25,6 +28,12 @@ _BACK = re.compile(
 def refers_back(line: str) -> bool:
     """Whether a short line ("and the other one?") may only make sense after the one before it."""
     return len(line.split()) <= 8 and _BACK.search(line) is not None
+
+
+def place_in(state: Mapping[str, Any]) -> str:
+    """Where a turn happens, as the game's state has it; "" where it does not say, or not in a word or two."""
+    place = state.get("place")
+    return scrubbed(place).strip() if isinstance(place, str) and len(place) <= _PLACE else ""
 
 
 def as_records(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
@@ -71,10 +80,10 @@ class Said:
             "messages": as_records(sent),
         }
 
-    def experiences(self, name: str, conversation: str, at: float) -> list[Experience]:
+    def experiences(self, name: str, conversation: str, at: float, place: str = "") -> list[Experience]:
         """What the character called ``name`` remembers of it, as sentences that stand by themselves.
 
-        ``at`` is when it was, see `npcsdk.dialogue.gametime`.
+        ``at`` is when it was, see `npcsdk.dialogue.gametime`, and ``place`` where.
         """
 
         def lived(kind: Any, origin: Any, text: str) -> Experience:
@@ -87,6 +96,7 @@ class Said:
                 turn=self.turn,
                 conversation=conversation,
                 at=at,
+                place=place,
             )
 
         if self.happening:

@@ -257,11 +257,19 @@ class World:
             return list(self._open.values())
 
     def remember(
-        self, npc: str, text: str, *, player: str = "", importance: float = 0.5, at: float | None = None
+        self,
+        npc: str,
+        text: str,
+        *,
+        player: str = "",
+        importance: float = 0.5,
+        at: float | None = None,
+        place: str = "",
     ) -> None:
         """A note of the game's: ``npc`` knows from now on that this happened, with ``player`` or by itself ("").
 
-        ``npc`` may be a group of the world, or ``*`` for everybody.
+        ``npc`` may be a group of the world, or ``*`` for everybody. ``at`` is game time in seconds, ``place`` where it
+        happened.
 
         Raises:
             WorldError: ``npc_unknown``.
@@ -276,6 +284,7 @@ class World:
                 text=scrubbed(text),
                 importance=min(max(importance, 0.0), 1.0),
                 at=self._mind.time.at() if at is None else at,
+                place=scrubbed(place),
             )
         )
 
@@ -290,6 +299,7 @@ class World:
         player: str = "",
         importance: float = 0.5,
         at: float | None = None,
+        place: str = "",
     ) -> None:
         """From now on ``attribute`` of ``subject`` is ``value``, whatever ``npc`` knew of it before.
 
@@ -309,6 +319,7 @@ class World:
                 text=scrubbed(text),
                 importance=min(max(importance, 0.0), 1.0),
                 at=self._mind.time.at() if at is None else at,
+                place=scrubbed(place),
             )
         )
 

@@ -181,6 +181,7 @@ class Memory:
         ``values`` are set by the same commit, see `set_value`.
         """
         at = max((experience.at for experience in experiences), default=0.0)
+        place = experiences[-1].place if experiences else ""
         transcript = Entry(
             npc=npc,
             interlocutor=interlocutor,
@@ -188,6 +189,7 @@ class Memory:
             kind=TRANSCRIPT,
             origin="npc",
             at=at,
+            place=place,
             data=turn,
         )
         if timeline is None:

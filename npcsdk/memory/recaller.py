@@ -361,7 +361,10 @@ class Recaller:
             as_written = spelled(f"{lore.title}\n{text}")
         # People read words, not stems.
         words = [as_written[term] for term in asked.found_in(hit.candidate.terms)]
-        return Passage(found, text, source, hit.score, hit.reason(self._weights, words))
+        reason = hit.reason(self._weights, words)
+        if record is not None and record.place:
+            reason += f"; at {record.place}" if reason else f"at {record.place}"
+        return Passage(found, text, source, hit.score, reason)
 
 
 def vectors_or(nothing: Vectors, embedder: Embedder, texts: Sequence[str]) -> Vectors:

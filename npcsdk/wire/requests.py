@@ -88,7 +88,10 @@ class Values:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remember:
-    """A note of the game's: the npc (a group, or ``*`` for everybody) knows it from now on. ``at`` is game time."""
+    """A note of the game's: the npc (a group, or ``*`` for everybody) knows it from now on.
+
+    ``at`` is game time, ``place`` where it happened.
+    """
 
     command: ClassVar[str] = "remember"
     request: str = declare(check.identifier)
@@ -97,6 +100,7 @@ class Remember:
     player: str = declare(check.text, "")
     importance: float = declare(check.number, 0.5)
     at: float | None = declare(check.optional(check.number), None)
+    place: str | None = declare(check.optional(check.text), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,7 @@ class Learn:
     player: str = declare(check.text, "")
     importance: float = declare(check.number, 0.5)
     at: float | None = declare(check.optional(check.number), None)
+    place: str | None = declare(check.optional(check.text), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,12 +106,17 @@ def samples() -> Iterator[tuple[str, m.Message]]:
         "remember, all fields",
         m.Remember(request="r1", npc="mira", text="Ada paid.", player="Ada", importance=0.9, at=86400.5),
     )
+    yield (
+        "remember, with a place",
+        m.Remember(request="r1", npc="mira", text="Ada paid.", place="the Lantern"),
+    )
     yield "values", m.Values(request="r1", npc="mira")
     yield "values, all fields", m.Values(request="r1", npc="mira", player="Ada")
     gate: Any = {"subject": "north gate", "attribute": "state", "value": "open"}
     yield "learn", m.Learn(request="r1", npc="watch", **gate)
     told: Any = {"text": "The north gate stands open.", "player": "Ada", "importance": 0.9, "at": 86400.5}
     yield "learn, all fields", m.Learn(request="r1", npc="*", **gate, **told)
+    yield "learn, with a place", m.Learn(request="r1", npc="watch", **gate, place="the north gate")
     yield "save", m.Save(request="r1", slot="autosave 3")
     yield "load", m.Load(request="r1", slot="autosave 3")
     yield "slots", m.Slots(request="r1")

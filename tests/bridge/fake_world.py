@@ -209,10 +209,10 @@ class FakeWorld:
     def set_values(self, npc, values, *, player) -> None:
         self.notes.append((npc, player, dict(values)))
 
-    def remember(self, npc, text, *, player, importance, at) -> None:
-        self.notes.append((npc, player, text))
+    def remember(self, npc, text, *, player, importance, at, place) -> None:
+        self.notes.append((npc, player, text, place) if place else (npc, player, text))
 
-    def learn(self, npc, subject, attribute, value, *, text, player, importance, at) -> None:
+    def learn(self, npc, subject, attribute, value, *, text, player, importance, at, place) -> None:
         self.notes.append((npc, player, subject, attribute, value, text))
 
     def values(self, npc, *, player) -> dict[str, float]:

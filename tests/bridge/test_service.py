@@ -279,13 +279,13 @@ def test_a_clients_actions_are_its_own(desk: Desk) -> None:
 
 
 def test_a_request_is_carried_out_once_and_answered_as_often_as_it_is_asked(desk: Desk) -> None:
-    note = m.Remember(request="r", npc="mira", text="It rained.")
+    note = m.Remember(request="r", npc="mira", text="It rained.", place="the mill")
     ada = desk.client().sends(note)
     assert answer(ada, "r") == m.Done(request="r", answers="remember")
     ada.heard.clear()
     ada.sends(note)
     assert answer(ada, "r") == m.Done(request="r", answers="remember")
-    assert desk.world.notes == [("mira", "", "It rained.")]
+    assert desk.world.notes == [("mira", "", "It rained.", "the mill")]
 
 
 def test_what_a_director_asks_for_is_done(desk: Desk) -> None:

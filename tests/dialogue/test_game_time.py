@@ -52,6 +52,32 @@ def recalled(world: Any, line: str, **state: Any) -> list[str]:
     return [item.text for item in last.recalled]
 
 
+def test_what_is_remembered_has_its_place(open_world: Any) -> None:
+    world, _ = open_world(lambda request: "Aye.")
+    talk = world.open("bram", player="anselm")
+    list(talk.say("Good day.", state={"place": "the mill"}))
+    list(talk.react("A cart rolls by."))  # it is still there
+    list(talk.say("Farewell.", state={"place": {"not": "a name"}}))
+    world.remember("bram", "A pedlar sold combs.", place="the gate")
+    world.learn("bram", "bell", "state", "cracked", place="the chapel")
+    found = {record.text: record.place for record in world._memory.records("bram") if record.text}
+    assert found == {
+        "anselm said: Good day.": "the mill",
+        "A cart rolls by.": "the mill",
+        "anselm said: Farewell.": "",
+        "Bram said: Aye.": found["Bram said: Aye."],
+        "A pedlar sold combs.": "the gate",
+        "bell: state is cracked.": "the chapel",
+    }
+    assert {record.place for record in world._memory.records("bram") if record.kind == "transcript"} == {
+        "the mill",
+        "",
+    }
+    last = list(talk.say("Which pedlar sold combs?"))[-1]
+    assert isinstance(last, End)
+    assert "at the gate" in next(item.reason for item in last.recalled if "pedlar" in item.text)
+
+
 def test_recency_counts_in_game_time(open_world: Any) -> None:
     """The same two notes: shortly after the newer one it comes first; what is as old as the other does not."""
     world, _ = open_world(lambda request: "Aye.")

@@ -115,13 +115,13 @@ static Data command(Value map) {
         write(out, SetValues{npc, map["player"].as_text(), &values, request});
     } else if (kind == "remember") {
         const double at = map["at"] ? map["at"].as_number() : -1.0;
-        write(out, Remember{npc, map["text"].as_text(), map["player"].as_text(), map["importance"].as_number(), at, request});
+        write(out, Remember{npc, map["text"].as_text(), map["player"].as_text(), map["importance"].as_number(), at, map["place"].as_text(), request});
     } else if (kind == "values") {
         write(out, Values{npc, map["player"].as_text(), request});
     } else if (kind == "learn") {
         const double at = map["at"] ? map["at"].as_number() : -1.0;
         write(out, Learn{npc, map["subject"].as_text(), map["attribute"].as_text(), map["value"].as_text(), map["text"].as_text(),
-                         map["player"].as_text(), map["importance"].as_number(), at, request});
+                         map["player"].as_text(), map["importance"].as_number(), at, map["place"].as_text(), request});
     } else if (kind == "delete_slot") {
         write(out, DeleteSlot{map["slot"].as_text(), request});
     } else if (kind == "export_slot") {

@@ -38,16 +38,17 @@ namespace Npcsdk
             return writer.Take();
         }
 
-        internal byte[] Remember(string request, string npc, string text, string player, double importance, double? at)
+        internal byte[] Remember(string request, string npc, string text, string player, double importance, double? at, string place)
         {
             if (text == null) throw new NpcException("bad_line", "The note is missing.", "Pass text.");
-            BeginRequest("remember", request, at.HasValue ? 5 : 4);
+            BeginRequest("remember", request, 4 + (at.HasValue ? 1 : 0) + (string.IsNullOrEmpty(place) ? 0 : 1));
             Id("npc", npc);
             Text("text", text);
             if (player.Length == 0) Text("player", player); // nobody in particular
             else Id("player", player);
             Data("importance", importance);
             if (at.HasValue) Data("at", at.Value);
+            if (!string.IsNullOrEmpty(place)) Text("place", place);
             return writer.Take();
         }
 
@@ -59,10 +60,10 @@ namespace Npcsdk
             return writer.Take();
         }
 
-        internal byte[] Learn(string request, string npc, string subject, string attribute, string value, string text, string player, double importance, double? at)
+        internal byte[] Learn(string request, string npc, string subject, string attribute, string value, string text, string player, double importance, double? at, string place)
         {
             if (value == null || text == null) throw new NpcException("bad_line", "The fact is missing.", "Pass text.");
-            BeginRequest("learn", request, at.HasValue ? 8 : 7);
+            BeginRequest("learn", request, 7 + (at.HasValue ? 1 : 0) + (string.IsNullOrEmpty(place) ? 0 : 1));
             Id("npc", npc);
             Id("subject", subject);
             Id("attribute", attribute);
@@ -72,6 +73,7 @@ namespace Npcsdk
             else Id("player", player);
             Data("importance", importance);
             if (at.HasValue) Data("at", at.Value);
+            if (!string.IsNullOrEmpty(place)) Text("place", place);
             return writer.Take();
         }
 

@@ -19,9 +19,10 @@ namespace Npcsdk
         /// <param name="player">Whom it is about; empty: nobody in particular.</param>
         /// <param name="importance">0 … 1.</param>
         /// <param name="at">The game's time in seconds.</param>
+        /// <param name="place">Where it happened; empty: not said.</param>
         /// <exception cref="NpcException"><c>closed</c>, <c>bad_id</c>, <c>bad_line</c>, <c>unencodable</c></exception>
-        public Request Remember(string npc, string text, string player = "", double importance = 0.5, double? at = null) =>
-            Ask("remember", null, id => peer.Commands.Remember(id, npc, text, player, importance, at));
+        public Request Remember(string npc, string text, string player = "", double importance = 0.5, double? at = null, string place = "") =>
+            Ask("remember", null, id => peer.Commands.Remember(id, npc, text, player, importance, at, place));
 
         /// <summary>What is set of a character towards a player: <c>values</c> in the answer. Directs.</summary>
         /// <exception cref="NpcException"><c>closed</c>, <c>bad_id</c></exception>
@@ -36,9 +37,10 @@ namespace Npcsdk
         /// <param name="player">Whom it is about; empty: nobody in particular.</param>
         /// <param name="importance">0 … 1.</param>
         /// <param name="at">The game's time in seconds.</param>
+        /// <param name="place">Where it happened; empty: not said.</param>
         /// <exception cref="NpcException"><c>closed</c>, <c>bad_id</c>, <c>bad_line</c>, <c>unencodable</c></exception>
-        public Request Learn(string npc, string subject, string attribute, string value, string text = "", string player = "", double importance = 0.5, double? at = null) =>
-            Ask("learn", null, id => peer.Commands.Learn(id, npc, subject, attribute, value, text, player, importance, at));
+        public Request Learn(string npc, string subject, string attribute, string value, string text = "", string player = "", double importance = 0.5, double? at = null, string place = "") =>
+            Ask("learn", null, id => peer.Commands.Learn(id, npc, subject, attribute, value, text, player, importance, at, place));
 
         /// <summary>Names this moment of the world's memory, to go with a saved game. Directs.</summary>
         /// <exception cref="NpcException"><c>closed</c>, <c>bad_id</c></exception>

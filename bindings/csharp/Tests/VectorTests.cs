@@ -74,12 +74,12 @@ namespace Npcsdk.Tests
                 case "set": made = commands.Set(request, f.Text("npc"), f.Text("player"), f["values"].AsMap); break;
                 case "remember":
                     double? at = f.ContainsKey("at") ? f.Number("at") : (double?)null;
-                    made = commands.Remember(request, f.Text("npc"), f.Text("text"), f.Text("player"), f.Number("importance"), at);
+                    made = commands.Remember(request, f.Text("npc"), f.Text("text"), f.Text("player"), f.Number("importance"), at, f.Text("place", ""));
                     break;
                 case "values": made = commands.Values(request, f.Text("npc"), f.Text("player")); break;
                 case "learn":
                     double? when = f.ContainsKey("at") ? f.Number("at") : (double?)null;
-                    made = commands.Learn(request, f.Text("npc"), f.Text("subject"), f.Text("attribute"), f.Text("value"), f.Text("text"), f.Text("player"), f.Number("importance"), when);
+                    made = commands.Learn(request, f.Text("npc"), f.Text("subject"), f.Text("attribute"), f.Text("value"), f.Text("text"), f.Text("player"), f.Number("importance"), when, f.Text("place", ""));
                     break;
                 case "delete_slot": made = commands.DeleteSlot(request, f.Text("slot")); break;
                 case "export_slot": made = commands.ExportSlot(request, f.Text("slot"), f.Text("file")); break;

@@ -44,6 +44,7 @@ struct Remember {
     std::string_view player = {};  ///< empty: nobody in particular
     double importance = 0.5;       ///< 0 to 1
     double at = -1.0;              ///< game time in seconds; below 0: not said
+    std::string_view place = {};   ///< where it happened; empty: not said
     std::string_view request = {};
 };
 
@@ -54,6 +55,7 @@ struct Learn {
     std::string_view player = {};  ///< empty: nobody in particular
     double importance = 0.5;       ///< 0 to 1
     double at = -1.0;              ///< game time in seconds; below 0: not said
+    std::string_view place = {};   ///< where it happened; empty: not said
     std::string_view request = {};
 };
 
@@ -156,6 +158,7 @@ inline void write(Data& out, const Remember& one) {
     detail::begin_request(out, one).set("npc", one.npc).set("text", one.text).set("player", one.player);
     out.set("importance", one.importance);
     if (one.at >= 0) out.set("at", one.at);
+    if (!one.place.empty()) out.set("place", one.place);
     out.end();
 }
 inline void write(Data& out, const Values& one) { detail::begin_request(out, one).set("npc", one.npc).set("player", one.player).end(); }
@@ -163,6 +166,7 @@ inline void write(Data& out, const Learn& one) {
     detail::begin_request(out, one).set("npc", one.npc).set("subject", one.subject).set("attribute", one.attribute);
     out.set("value", one.value).set("text", one.text).set("player", one.player).set("importance", one.importance);
     if (one.at >= 0) out.set("at", one.at);
+    if (!one.place.empty()) out.set("place", one.place);
     out.end();
 }
 inline void write(Data& out, const DeleteSlot& one) { detail::begin_request(out, one).set("slot", one.slot).end(); }
