@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -33,9 +31,7 @@ class Forgotten:
 
 
 class Conversation:
-    """Lines: ``N`` tokens; ``step N SECONDS BEGIN`` tokens that are due when everybody's are, ``rounds`` the same
-    without a thread for each turn; ``prefill SECONDS``.
-    """
+    """Lines: ``N`` tokens; ``prefill SECONDS``."""
 
     id = "history"
 
@@ -43,18 +39,11 @@ class Conversation:
         self.id = f"h{number}"
         self._world = world
 
-    def say(self, line: str, **_: Any) -> Iterator[Event] | Seat:
+    def say(self, line: str, **_: Any) -> Iterator[Event]:
         command, *given = line.split() or [""]
-        if command == "rounds" and len(given) == 3:
-            return self._world.rounds.seat(int(given[0]), float(given[1]), float(given[2]))
-        return self._say(command, given, line)
-
-    def _say(self, command: str, given: list[str], line: str) -> Iterator[Event]:
         if command == "prefill" and given:
             computed = compute(float(given[0]))
             yield Text(text=f"{computed:.3f}", offset=0)
-        elif command == "step" and len(given) == 3:
-            yield from self._world.steps.tokens(int(given[0]), float(given[1]), float(given[2]))
         else:
             for _number in range(min(int(command), 1000) if command.isdecimal() else 0):
                 time.sleep(PACE)
@@ -83,117 +72,6 @@ class Conversation:
         """Nothing to give back."""
 
 
-class Rounds:
-    """As a batching runtime makes tokens: everybody's in one round, put before each turn, which is told of it."""
-
-    def __init__(self) -> None:
-        self._seats: list[Seat] = []
-        self._paced = False
-        self._lock = threading.Lock()
-
-    def seat(self, count: int, pace: float, begin: float) -> Seat:
-        """Tokens that say when they were due, all of them from ``begin`` on."""
-        seat = Seat(count)
-        with self._lock:
-            self._seats.append(seat)
-            if not self._paced:
-                self._paced = True
-                threading.Thread(target=self._run, args=(pace, begin), daemon=True).start()
-        return seat
-
-    def _run(self, pace: float, begin: float) -> None:
-        due = begin
-        while True:
-            time.sleep(max(due - time.perf_counter(), 0.0))
-            with self._lock:
-                self._seats = seats = [seat for seat in self._seats if seat.left]
-            for seat in seats:
-                seat.put(due)
-            due += pace
-
-
-class Seat:
-    """One turn of `Rounds`: `npcsdk.bridge.sessions.EventsAtHand`."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-        self._due: deque[float] = deque()
-        self._ready: Callable[[], None] = lambda: None
-        self._over = False
-
-    def listen(self, ready: Callable[[], None]) -> None:
-        self._ready = ready
-        ready()
-
-    def put(self, due: float) -> None:
-        self._due.append(due)
-        self.left -= 1
-        self._ready()
-
-    def take(self) -> Event | None:
-        if self._due:
-            return Text(text=f"{self._due.popleft():.9f}", offset=0)
-        if self.left or self._over:
-            return None
-        self._over = True
-        return End(reason="stop")
-
-
-class Steps:
-    """The same for turns that each wait in a thread: everybody's token in one step, handed out one after the other.
-
-    A turn that has handed on its token lets the next have its own. Woken all at once, 500 threads would measure how
-    they get in each other's way, and nothing of the bridge.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[_Seat] = deque()
-        self._paced = False
-        self._lock = threading.Lock()
-
-    def tokens(self, count: int, pace: float, begin: float) -> Iterator[Event]:
-        """Tokens that say when they were due, all of them from ``begin`` on."""
-        with self._lock:
-            if not self._paced:
-                self._paced = True
-                threading.Thread(target=self._run, args=(pace, begin), daemon=True).start()
-        seat = _Seat()
-        for _ in range(count):
-            seat.pass_on()
-            self._waiting.append(seat)
-            seat.mine.acquire()
-            yield Text(text=f"{seat.due:.9f}", offset=0)
-        seat.pass_on()
-
-    def _run(self, pace: float, begin: float) -> None:
-        due = begin
-        while True:
-            time.sleep(max(due - time.perf_counter(), 0.0))
-            if due < time.perf_counter() - pace:
-                due = time.perf_counter()  # behind: nothing is made up for
-            batch = deque(self._waiting.popleft() for _ in range(len(self._waiting)))
-            for seat in batch:
-                seat.due, seat.batch = due, batch
-            if batch:
-                batch.popleft().mine.release()
-            due += pace
-
-
-class _Seat:
-    """A turn's place in the hand-out of a step."""
-
-    def __init__(self) -> None:
-        self.mine = threading.Lock()
-        self.mine.acquire()
-        self.due = 0.0
-        self.batch: deque[_Seat] = deque()
-
-    def pass_on(self) -> None:
-        batch, self.batch = self.batch, deque()
-        if batch:
-            batch.popleft().mine.release()
-
-
 def compute(seconds: float) -> float:
     """Keep a core busy and the interpreter's lock held, as a native runtime may; the seconds that it took."""
     began = time.perf_counter()
@@ -208,8 +86,6 @@ class World:
 
     def __init__(self, memory: Path | None = None) -> None:
         self.npcs: Mapping[str, Npc] = {"npc": Npc()}
-        self.steps = Steps()
-        self.rounds = Rounds()
         self._opened = 0
         self._log = memory / "log" if memory else None
 

@@ -355,7 +355,8 @@ class CallStream:
         self._space = [body[len(kept) :]]
         self._spoken = True
         self._called = False
-        parts.append(Speech(space + kept))
+        spoken = space + kept
+        parts.append(Speech(text if spoken == text else spoken))  # one string for all who keep it
 
 
 def _nothing(text: str) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
     "Backend",
@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "ModelSource",
     "Piece",
+    "PiecesAtHand",
     "Prompt",
     "Request",
     "Sampling",
@@ -215,6 +216,28 @@ class ModelSource:
     tokens: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+@runtime_checkable
+class PiecesAtHand(Protocol):
+    """An iterator of pieces that can be asked for the next one without waiting for it.
+
+    A runtime that computes many replies in one batch has a piece of each at the same moment; with this, nobody needs a
+    thread for each of them. `npcsdk.backends.delivery` makes one.
+    """
+
+    def __iter__(self) -> Iterator[Piece | Finish]: ...
+
+    def __next__(self) -> Piece | Finish: ...
+
+    def listen(self, ready: Callable[[], None]) -> None:
+        """From now on call ``ready`` whenever there is something to take. From any thread; it does not wait."""
+        ...
+
+    def take(self) -> Piece | Finish | None:
+        """The next, or None while there is none. The first call begins the generation, which takes its time; no other
+        waits. Raises what the iterator would raise."""
+        ...
+
+
 class Backend(ABC):
     """A loaded model. Every method may be called from any thread."""
 
@@ -228,7 +251,7 @@ class Backend(ABC):
     def generate(self, request: Request) -> Iterator[Piece | Finish]:
         """Generate until a stop, the length limit or a cancel.
 
-        Closing the iterator early is a cancel: what was computed stays usable.
+        Closing the iterator early is a cancel: what was computed stays usable. It may be `PiecesAtHand`.
 
         Raises:
             PromptTooLong: the prompt leaves no room for a reply.

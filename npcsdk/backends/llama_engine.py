@@ -7,15 +7,15 @@ knows llama.cpp only as a `SequenceRuntime`, which is written for it in `npcsdk.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from npcsdk.backends.base import Backend, Capabilities, Finish, Piece, Request
+from npcsdk.backends.delivery import Delivered, Delivery
 from npcsdk.backends.encoding import Encoding
 from npcsdk.backends.plan import Copy, Cut, Drop, Entry, Forget, Load, Move, Plan, Save
 from npcsdk.backends.reply import Replies, Reply
@@ -72,17 +72,13 @@ class SequenceRuntime(Protocol):
     def close(self) -> None: ...
 
 
-def _queue() -> queue.SimpleQueue[Piece | Finish | NpcError]:
-    return queue.SimpleQueue()
-
-
 @dataclass(slots=True, eq=False)
 class _Job:
     """A request under way. ``out`` is written by the engine and read by the caller."""
 
     request: Request
     reply: Reply
-    out: queue.SimpleQueue[Piece | Finish | NpcError] = field(default_factory=_queue)
+    out: Delivery
     left: bool = False
     """The caller does not listen any more."""
     number: int = -1
@@ -136,15 +132,18 @@ class BatchingBackend(Backend):
         self._stop()
 
     def generate(self, request: Request) -> Iterator[Piece | Finish]:
+        return Delivered(lambda delivery: self._generate(request, delivery))
+
+    def _generate(self, request: Request, delivery: Delivery) -> Generator[Piece | Finish | None, None, None]:
         self._engine.check_open()
         reply = self._replies.start(request)
         cancel = request.cancel
         if reply.reason or cancel:
             yield reply.finish(cached=0, computed=0, prefill_s=0.0, decode_s=0.0)
             return
-        job = _Job(request, reply)
+        job = _Job(request, reply, delivery)
         self._engine.submit(job)
-        get = job.out.get
+        get = delivery.get
         dropped = False
         try:
             while True:
@@ -157,6 +156,8 @@ class BatchingBackend(Backend):
                 elif isinstance(item, Finish):
                     yield replace(item, reason="cancelled") if dropped else item
                     return
+                elif item is None:
+                    yield None
                 else:
                     raise item
         finally:

@@ -27,14 +27,13 @@ from __future__ import annotations
 import importlib
 import itertools
 import logging
-import queue
 import re
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +50,7 @@ from npcsdk.backends.base import (
     Request,
     Usage,
 )
+from npcsdk.backends.delivery import Delivered, Delivery
 from npcsdk.backends.encoding import TextEncoding
 from npcsdk.backends.failures import ran_out_of_memory
 from npcsdk.backends.guidance import Guidance
@@ -100,9 +100,7 @@ class _Job:
     config: Any
     ends: frozenset[int]
     stream: TextStream
-    said: queue.SimpleQueue[Piece | Finish | BaseException] = field(
-        default_factory=queue.SimpleQueue[Piece | Finish | BaseException]
-    )
+    said: Delivery
     left: bool = False
     """The caller has gone."""
     handle: Any = None
@@ -268,7 +266,7 @@ def _hand_over(jobs: Sequence[_Job]) -> None:
     """Let those who listen take what they got, before a step that holds Python's lock. Who has stopped listening is not
     waited for."""
     until = time.perf_counter() + _PATIENCE
-    while any(job.said.qsize() == 1 for job in jobs) and time.perf_counter() < until:
+    while any(len(job.said) == 1 for job in jobs) and time.perf_counter() < until:
         time.sleep(0)
 
 
@@ -300,6 +298,9 @@ class _OpenVinoBackend(Backend):
         self._engine.close()
 
     def generate(self, request: Request) -> Iterator[Piece | Finish]:
+        return Delivered(lambda delivery: self._generate(request, delivery))
+
+    def _generate(self, request: Request, delivery: Delivery) -> Generator[Piece | Finish | None, None, None]:
         prompt = self._encoding.encode(request.prompt)
         window = self.capabilities.context_length
         if len(prompt) >= window:
@@ -320,11 +321,11 @@ class _OpenVinoBackend(Backend):
             return
         ends = self._ends(request)
         config = generation_config(genai, request, limit, ends, self._held(request.constraint))
-        job = _Job(request, prompt, config, ends, TextStream(request.stop))
+        job = _Job(request, prompt, config, ends, TextStream(request.stop), delivery)
         self._engine.submit(job)
         try:
             while True:
-                item = job.said.get()
+                item = delivery.get()
                 if isinstance(item, BaseException):
                     raise item
                 if isinstance(item, Piece) and request.cancel:

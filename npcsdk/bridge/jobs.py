@@ -5,18 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
 
-from npcsdk.bridge.pool import Pool
+from npcsdk.bridge.pool import UNDER_WAY, Pool
 from npcsdk.bridge.sessions import ServiceConversation
 
 __all__ = ["UNDER_WAY", "Jobs"]
 
 _log = logging.getLogger(__name__)
-
-
-UNDER_WAY: Final = "under way"
-"""What a job returns that goes on without its thread; `Jobs.done` is to be called when it is over."""
 
 
 class Jobs:
@@ -70,21 +65,33 @@ class Jobs:
     def _submit(self, conversation: ServiceConversation) -> None:
         self._pool.submit(lambda: self._work(conversation), conversation.session.client)
 
-    def _work(self, conversation: ServiceConversation) -> None:
+    def _work(self, conversation: ServiceConversation) -> str | None:
         with self._lock:
             if not conversation.jobs:
                 conversation.busy = False
-                return
+                return None
             job = conversation.jobs.popleft()
+        return self._do(conversation, job)
+
+    def _do(self, conversation: ServiceConversation, job: Callable[[], str | None]) -> str | None:
         try:
             if job() is UNDER_WAY:
-                return
+                return UNDER_WAY
         except Exception:
             _log.exception("A conversation's work failed")
-        self.done(conversation)
+        self._next(conversation)
+        return None
+
+    def resume(self, conversation: ServiceConversation, job: Callable[[], str | None]) -> None:
+        """The conversation's job, which had returned `UNDER_WAY`, needs a thread again."""
+        self._pool.resume(lambda: self._do(conversation, job))
 
     def done(self, conversation: ServiceConversation) -> None:
-        """A conversation's job is over: its next may begin."""
+        """The conversation's job, which had returned `UNDER_WAY`, is over: its next may begin."""
+        self._pool.done()
+        self._next(conversation)
+
+    def _next(self, conversation: ServiceConversation) -> None:
         with self._lock:
             if not conversation.jobs:
                 conversation.busy = False

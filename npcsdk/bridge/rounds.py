@@ -1,8 +1,9 @@
-"""Turns that need no thread: their world says when it has something, and one thread goes from turn to turn.
+"""Turns that need no thread while they speak: their world says when it has something, and one thread goes from turn to
+turn.
 
 A runtime that computes the next token of many characters in one batch has all of them at the same moment. Handed to
 a thread for each turn, every token would cost two changes of threads; here a whole round costs one, and leaves
-together.
+together. What takes time in a turn (recalling, waiting for the game, writing down) is done in a thread of the pool.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 from npcsdk.bridge.budget import Budget
 from npcsdk.bridge.jobs import Jobs
 from npcsdk.bridge.outbox import Outbox
+from npcsdk.bridge.replay import Replay
 from npcsdk.bridge.requests import Requests
 from npcsdk.bridge.rounds import Rounds
 from npcsdk.bridge.sessions import ServiceConversation, ServiceLimits, Session, WorldLike
@@ -251,8 +252,7 @@ class Service:
     def _catch_up(self, session: Session, name: str, seen: int) -> None:
         """Send what the client missed of a conversation, or tell it that this cannot be done."""
         conversation = session.conversations.get(name)
-        first = conversation.seq - len(conversation.replay) + 1 if conversation else 0
-        if conversation is None or (seen < conversation.seq and first > seen + 1):
+        if conversation is None or seen + 1 < conversation.replay.first:
             if conversation is not None:
                 self._close(conversation)
             lost = Problem(
@@ -264,9 +264,8 @@ class Service:
             )
             self._outbox.send(session, lost)
             return
-        for seq, payload in enumerate(conversation.replay, first):
-            if seq > seen:
-                self._outbox.emit(session.route or b"", payload)
+        for payload in conversation.replay.after(seen):
+            self._outbox.emit(session.route or b"", payload)
 
     def _drop(self, session: Session) -> None:
         with session.lock:
@@ -304,7 +303,11 @@ class Service:
             self._outbox.refuse(session.route, command, *refusal)
             return
         conversation = session.conversations[command.conversation] = ServiceConversation(
-            command.conversation, session, command.npc, command.player
+            command.conversation,
+            session,
+            Replay(command.conversation, self._limits.replay_events),
+            command.npc,
+            command.player,
         )
         if command.history is not None:
             self._claim(conversation, command.history)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from npcsdk.bridge.budget import Budget
+from npcsdk.bridge.replay import Replay
 from npcsdk.events import End, Event, Failed, Tokens
 from npcsdk.wire.messages import React, Say
 
@@ -41,15 +42,23 @@ class NpcLike(Protocol):
 class EventsAtHand(Protocol):
     """A turn's events from a world that says when it has one: no thread waits for them. See `npcsdk.bridge.rounds`.
 
-    ``say`` and ``react`` may return these in place of an iterator.
+    ``say`` and ``react`` may return these in place of an iterator. `npcsdk.dialogue.listening.TurnEvents` are such.
     """
 
-    def listen(self, ready: Callable[[], None]) -> None:
-        """From now on call ``ready``, from any thread, whenever there is something to take, also what is there now."""
+    def listen(self, ready: Callable[[], None], work: Callable[[], None]) -> None:
+        """Called first. From now on call ``ready`` when there may be something to `take`, and ``work`` when there is
+        something to `work` on. From any thread; they do not wait."""
+        ...
+
+    def work(self) -> Event | None:
+        """The next event, in a thread that may take its time; None when ``ready`` is to tell of the next.
+
+        Called after `listen` and after each ``work``, until it is None or has given an `End` or a `Failed`.
+        """
         ...
 
     def take(self) -> Event | None:
-        """The next event, or None while there is none; the last is an `End` or a `Failed`. Never waits."""
+        """The next event, or None while there is none or there is somebody at work. Never waits."""
         ...
 
 
@@ -144,7 +153,7 @@ class ServiceLimits:
     """What one client may hold, and for how long what it left behind is kept."""
 
     threads: int = 16
-    """Turns that run at the same time, each in a thread of its own; more wait."""
+    """Turns that run at the same time, in a thread of their own while they need one; more wait."""
     conversations: int = 64
     """Open conversations of one client."""
     queue: int = 100_000
@@ -172,6 +181,7 @@ class ServiceTurn:
 class ServiceConversation:
     id: str
     session: Session
+    replay: Replay
     npc: str = ""
     player: str = ""
     history: str | None = None
@@ -179,9 +189,6 @@ class ServiceConversation:
     handle: ConversationLike | None = None
     turn: ServiceTurn | None = None
     closed: bool = False
-    seq: int = 0
-    replay: deque[bytes] = field(default_factory=deque[bytes])  # the last turn's events, up to number `seq`
-    replay_turn: str = ""
     over: deque[str] = field(default_factory=lambda: deque[str](maxlen=64))
     jobs: deque[Callable[[], Any]] = field(default_factory=deque[Callable[[], Any]])
     busy: bool = False

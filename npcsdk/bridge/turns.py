@@ -14,7 +14,6 @@ from npcsdk.bridge.sessions import EventsAtHand, ServiceConversation, ServiceLim
 from npcsdk.bridge.stats import Stats
 from npcsdk.errors import NpcError
 from npcsdk.events import End, Event, Failed, Text
-from npcsdk.wire.codec import encode_turn_event
 from npcsdk.wire.faults import fault_of
 from npcsdk.wire.messages import React, Say
 
@@ -79,8 +78,7 @@ class Turns:
                 return
             conversation.turn = turn = ServiceTurn(command)
             conversation.typed = None
-            conversation.replay_turn = command.turn
-            conversation.replay.clear()  # who speaks anew has heard the end of the last turn
+            conversation.replay.begin(command.turn)  # who speaks anew has heard the end of the last turn
             with self._lock:
                 self._running += 1
         if conversation.handle is not None:
@@ -91,7 +89,7 @@ class Turns:
     def _again(self, conversation: ServiceConversation, command: Say | React) -> None:
         """The same turn again: the same events again, told apart by their numbers."""
         session = conversation.session
-        again = list(conversation.replay) if conversation.replay_turn == command.turn else []
+        again = list(conversation.replay.after(0)) if conversation.replay.turn == command.turn else []
         for payload in again:
             self._outbox.emit(session.route or b"", payload)
         if not again and not conversation.turn:
@@ -137,9 +135,7 @@ class Turns:
                     priority=command.priority or 0,
                 )
                 if isinstance(events, EventsAtHand):
-                    at_hand = events
-                    events.listen(self._rounds.follow(lambda: self._advance(conversation, turn, at_hand)))
-                    return UNDER_WAY
+                    return self._listen(conversation, turn, events)
                 for event in events:
                     self._take(conversation, turn, event)
         except Exception as error:
@@ -147,18 +143,37 @@ class Turns:
         self._finish(conversation, turn)
         return None
 
-    def _advance(self, conversation: ServiceConversation, turn: ServiceTurn, events: EventsAtHand) -> None:
-        """Tell what a turn has at hand."""
-        if turn.over:
-            return
+    def _listen(
+        self, conversation: ServiceConversation, turn: ServiceTurn, events: EventsAtHand
+    ) -> str | None:
+        """Run a turn that has a thread only while there is work to do."""
+
+        def work() -> str | None:
+            return self._go_on(conversation, turn, events.work)
+
+        def advance() -> None:
+            if not turn.over and self._go_on(conversation, turn, events.take) is None:
+                self._jobs.done(conversation)
+
+        events.listen(self._rounds.follow(advance), lambda: self._jobs.resume(conversation, work))
+        return work()
+
+    def _go_on(
+        self, conversation: ServiceConversation, turn: ServiceTurn, take: Callable[[], Event | None]
+    ) -> str | None:
+        """Tell what a turn has to tell now."""
         try:
-            while turn.last is None and (event := events.take()) is not None:
+            while True:
+                event = take()
+                if event is None:
+                    return UNDER_WAY
                 self._take(conversation, turn, event)
+                if turn.last is not None:
+                    break
         except Exception as error:
             turn.last = self._failed(turn, error)
-        if turn.last is not None:
-            self._finish(conversation, turn)
-            self._jobs.done(conversation)
+        self._finish(conversation, turn)
+        return None
 
     def _take(self, conversation: ServiceConversation, turn: ServiceTurn, event: Event) -> None:
         if isinstance(event, End | Failed):
@@ -166,7 +181,7 @@ class Turns:
         else:
             if isinstance(event, Text):
                 turn.said.append(event.text)
-            self._tell(conversation, turn.command.turn, event)
+            self._tell(conversation, event)
         if turn.cancelled and conversation.handle is not None:
             conversation.handle.cancel()  # again: the first may have come before the turn had begun
 
@@ -186,7 +201,7 @@ class Turns:
             text = "".join(turn.said)
             last = Failed(code="internal_error", message="The turn ended without an end.", text=text)
         with conversation.session.lock:
-            self._tell(conversation, command.turn, last)
+            self._tell(conversation, last)
             conversation.turn = None
             conversation.over.append(command.turn)
         self._over(command)
@@ -196,18 +211,14 @@ class Turns:
         if drained:
             self._drained()
 
-    def _tell(self, conversation: ServiceConversation, turn: str, event: Event) -> None:
+    def _tell(self, conversation: ServiceConversation, event: Event) -> None:
         session = conversation.session
         with session.lock:
-            conversation.seq += 1
-            payload = encode_turn_event(conversation.id, turn, conversation.seq, event)
-            conversation.replay.append(payload)
-            if len(conversation.replay) > self._limits.replay_events:
-                conversation.replay.popleft()
+            payload = conversation.replay.add(event)
             if session.route is not None and not conversation.closed:
                 self._outbox.emit(session.route, payload)
         self._stats.told(event)
-        self._overhear(conversation, turn, event)
+        self._overhear(conversation, conversation.replay.turn, event)
 
     def _overhear(self, conversation: ServiceConversation, turn: str, said: Say | React | Event) -> None:
         history = conversation.history or conversation.id

@@ -25,28 +25,33 @@ class TurnClock:
         self._outside = 0.0
         self._first: float | None = None
 
-    def runtime(self, pieces: Iterable[Item]) -> Iterator[Item]:
-        """The same pieces; the time between asking for one and having it is the runtime's."""
+    def runtime(self, pieces: Iterable[Item | None]) -> Iterator[Item | None]:
+        """The same pieces; the time between asking for one and having it, with a None for not yet, is the runtime's."""
         iterator = iter(pieces)
         while True:
             begun = perf_counter()
             try:
-                item = next(iterator)
+                while (item := next(iterator)) is None:
+                    yield None
             except StopIteration:
                 return
             finally:
                 self._runtime += perf_counter() - begun
             yield item
 
-    def outside(self, events: Generator[Item, None, None] | Iterator[Item]) -> Iterator[Item]:
-        """The same events; the time until the listener asks for the next one is the listener's."""
+    def outside(self, events: Iterator[Item | None]) -> Iterator[Item | None]:
+        """The same events; the time until the listener asks for the next one is the listener's.
+
+        Not so after a None, for no event yet: then the runtime has it.
+        """
         try:
             for event in events:
                 begun = perf_counter()
                 try:
                     yield event
                 finally:
-                    self._outside += perf_counter() - begun
+                    if event is not None:
+                        self._outside += perf_counter() - begun
         finally:
             close = getattr(events, "close", None)
             if close is not None:

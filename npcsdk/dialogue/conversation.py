@@ -323,7 +323,8 @@ class Conversation:
             self._busy = True
             self._cancelled, self._arrived = False, None
             self._flag = CancelFlag()
-            self._events_now = weakref.ref(events := TurnEvents(self._events(current), self._abandon))
+            events = TurnEvents(self._events(current), self._abandon, current.listener)
+            self._events_now = weakref.ref(events)
         return events
 
     def _abandon(self) -> None:
@@ -341,7 +342,7 @@ class Conversation:
         if not self._closed:
             self._upkeep.sum_up(self._composer)
 
-    def _events(self, turn: Running) -> Generator[Event, None, None]:
+    def _events(self, turn: Running) -> Generator[Event | None, None, None]:
         last: Event
         try:
             try:
@@ -367,7 +368,7 @@ class Conversation:
             last = failed(problem, turn.spoken)
         yield last
 
-    def _run(self, turn: Running) -> Generator[Event, None, None]:
+    def _run(self, turn: Running) -> Generator[Event | None, None, None]:
         mind = self._mind
         if self._cancelled:  # before anybody listened
             return
@@ -407,8 +408,8 @@ class Conversation:
             with self._condition:  # an answer counts, or is told that it comes too late
                 machine.next_round()
 
-    def _generate(self, turn: Running, machine: TurnMachine) -> Generator[Event, None, FinishReason]:
-        """One generation; its events, and as the generator's value the reason why it ended."""
+    def _generate(self, turn: Running, machine: TurnMachine) -> Generator[Event | None, None, FinishReason]:
+        """One generation; its events, None for not yet, and as the generator's value the reason why it ended."""
         mind = self._mind
         assert turn.composed is not None
         flag = CancelFlag()
@@ -432,7 +433,10 @@ class Conversation:
         )
         generation = mind.backend.generate(request)
         try:
-            for item in turn.clock.runtime(generation):
+            for item in turn.clock.runtime(turn.listener.pieces(generation)):
+                if item is None:
+                    yield None
+                    continue
                 if isinstance(item, Finish):
                     usage = item.usage
                     turn.tokens = Tokens(

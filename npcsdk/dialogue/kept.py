@@ -8,14 +8,38 @@ ids, so that the next prompt begins with the very tokens that the runtime's cach
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from npcsdk.actions.formats import ToolFormat
 from npcsdk.backends.base import Piece, Segment
 
-__all__ = ["SampledCall", "kept_segments"]
+__all__ = ["Sampled", "SampledCall", "kept_segments"]
+
+
+class Sampled:
+    """A generation's pieces, kept small: one for each token of everybody who speaks."""
+
+    __slots__ = ("_counts", "_ids", "_texts")
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._ids = array("q")  # of all pieces, and how many of each
+        self._counts = array("I")
+
+    def add(self, piece: Piece) -> None:
+        """The next piece."""
+        self._texts.append(piece.text)
+        self._ids.extend(piece.ids)
+        self._counts.append(len(piece.ids))
+
+    def __iter__(self) -> Iterator[Piece]:
+        at = 0
+        for text, count in zip(self._texts, self._counts, strict=True):
+            yield Piece(text, tuple(self._ids[at : at + count]))
+            at += count
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +58,7 @@ class SampledCall:
 
 
 def kept_segments(
-    pieces: Sequence[Piece], calls: Sequence[SampledCall], tool_format: ToolFormat, *, silent_after: bool
+    pieces: Iterable[Piece], calls: Sequence[SampledCall], tool_format: ToolFormat, *, silent_after: bool
 ) -> tuple[Segment, ...]:
     """An assistant's message as history keeps it.
 
@@ -43,6 +67,7 @@ def kept_segments(
         calls: the calls in it, in order, fragments too.
         silent_after: leave out what follows the last call.
     """
+    pieces = tuple(pieces)
     raw = "".join(piece.text for piece in pieces)
     segments: list[Segment] = []
     for item in _spaced(raw, _items(raw, calls, tool_format, silent_after)):

@@ -9,6 +9,7 @@ from typing import Any, cast
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import FinishReason
 from npcsdk.dialogue.clock import TurnClock
+from npcsdk.dialogue.listening import Listener
 from npcsdk.dialogue.remembering import Said
 from npcsdk.dialogue.turn import TurnMachine
 from npcsdk.errors import NpcError, TurnError
@@ -52,6 +53,7 @@ class Running:
     priority: int
     timeline: int
     clock: TurnClock
+    listener: Listener = field(default_factory=Listener)
     cancelled: Callable[[], bool] = lambda: False
     machine: TurnMachine | None = None
     composed: Composed | None = None

@@ -26,7 +26,7 @@ from npcsdk.actions.repair import repair_body, repair_call
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.actions.stream import CallName, CallPart, CallStream, Part, Speech, Unclosed
 from npcsdk.backends.base import Piece
-from npcsdk.dialogue.kept import SampledCall, kept_segments
+from npcsdk.dialogue.kept import Sampled, SampledCall, kept_segments
 from npcsdk.events import Action, ActionStarted, Event, Refused, Text, Written
 from npcsdk.prompt.templates import ChatMessage
 from npcsdk.prompt.untrusted import neutralise
@@ -74,7 +74,7 @@ class _Round:
     """One generation of the model within a turn."""
 
     stream: CallStream
-    pieces: list[Piece] = field(default_factory=list[Piece])
+    pieces: Sampled = field(default_factory=Sampled)
     length: int = 0
     calls: list[SampledCall] = field(default_factory=list[SampledCall])
     made: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
@@ -172,7 +172,7 @@ class TurnMachine:
         """Take generated text; the events that it completes."""
         if self.stop_now:
             return []
-        self._round.pieces.append(piece)
+        self._round.pieces.add(piece)
         self._round.length += len(piece.text)
         return self._events(self._round.stream.feed(piece.text))
 

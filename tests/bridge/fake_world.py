@@ -40,9 +40,14 @@ class AtHand:
         if first:
             self.events.append(Text(text=first))
 
-    def listen(self, ready) -> None:
+    def listen(self, ready, work) -> None:
+        self.ready.put(ready)
+
+    def work(self) -> Event | None:
+        ready = self.ready.get()
         self.ready.put(ready)
         ready()
+        return None
 
     def put(self, *events: Event | Exception) -> None:
         self.events.extend(events)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from npcsdk.backends.base import Finish, ModelSource, Piece
+from npcsdk.backends.delivery import Delivery
 from npcsdk.bridge.rounds import Rounds
 from npcsdk.bridge.sessions import ServiceLimits
+from npcsdk.dialogue.world import World
 from npcsdk.events import End, Failed, Text
+from npcsdk.memory.recall import Memory
 from npcsdk.wire import messages as m
 from tests.bridge.test_service import WAIT, Desk
+from tests.dialogue.conftest import DEFINITION
+from tests.dialogue.test_listening import Batch
 
 
 @pytest.fixture
 def desk():
-    desk = Desk(ServiceLimits(threads=1))
+    desk = Desk(ServiceLimits(threads=4))
     desk.service.attach(desk.world)
     yield desk
     desk.service.close()
@@ -31,8 +37,8 @@ def begun(desk: Desk, name: str, line: str = "at hand Hm. "):
     return client, desk.world.conversations[-1].at_hand
 
 
-def test_many_turns_run_with_one_thread(desk: Desk) -> None:
-    turns = [begun(desk, f"client-{number}") for number in range(20)]
+def test_turns_that_nobody_waits_for_run_beside_each_other(desk: Desk) -> None:
+    turns = [begun(desk, f"client-{number}") for number in range(4)]
     for number, (_, events) in enumerate(turns):
         events.put(Text(text=str(number), offset=4))
     for _, events in turns:
@@ -110,3 +116,46 @@ def test_an_error_in_one_turn_does_not_keep_others(caplog: pytest.LogCaptureFixt
     assert reached.wait(WAIT)
     assert "could not go on" in caplog.text
     rounds.close()
+
+
+def test_a_real_worlds_turns_beside_each_other_are_whole_and_in_order() -> None:
+    backend, count = Batch(), 6
+    memory = Memory.open(None, DEFINITION.lore, index="exact")
+    world = World(DEFINITION, backend, memory, ModelSource(name="batch", backend="scripted", path=""))
+    desk = Desk(ServiceLimits(threads=count), world)
+    desk.service.attach(world)
+    clients = [
+        desk.client(f"client-{number}").open(npc="bram", player=f"p{number}") for number in range(count)
+    ]
+    for client in clients:
+        client.say("Hello.")
+    until(lambda: len(backend.replies) == count)
+
+    def speak(mine: list[Delivery]) -> None:
+        for number in range(30):
+            for reply in mine:
+                reply.put(Piece(f" {number}", (number,)))
+        for reply in mine:
+            reply.put(Finish(reason="stop"))
+
+    engines = [threading.Thread(target=speak, args=(backend.replies[start::3],)) for start in range(3)]
+    for engine in engines:
+        engine.start()
+    said = " ".join(map(str, range(30)))
+    for client in clients:
+        events = client.turn()
+        assert "".join(event.text for event in events[:-1]) == events[-1].text == said
+        assert [one.seq for one in client.heard if isinstance(one, m.TurnEvent)] == list(range(1, 32))
+    clients[0].say("And now?", "t2")
+    until(lambda: len(backend.replies) == count + 1)
+    assert said in backend.requests[-1].prompt.text
+    backend.says("Hm.", end=True)
+    assert clients[0].turn("t2")[-1].text == "Hm."
+    desk.service.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not true() and time.monotonic() < deadline:
+        threading.Event().wait(0.001)
+    assert true()

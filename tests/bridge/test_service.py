@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from npcsdk.bridge.budget import Budget
 from npcsdk.bridge.frontend import Frontend
-from npcsdk.bridge.pool import Pool
+from npcsdk.bridge.pool import UNDER_WAY, Pool
 from npcsdk.bridge.service import Service
 from npcsdk.bridge.sessions import ServiceLimits
 from npcsdk.errors import ModelError
@@ -72,7 +73,7 @@ class Client:
 class Desk:
     """A service, its world, and its clients by route."""
 
-    def __init__(self, limits: ServiceLimits | None = None, world: FakeWorld | None = None) -> None:
+    def __init__(self, limits: ServiceLimits | None = None, world: Any = None) -> None:
         self.changed = threading.Condition()
         self.clients: dict[bytes, Client] = {}
         self.drained = threading.Event()
@@ -381,6 +382,26 @@ def test_clients_take_turns_whoever_asks_more() -> None:
     go.set()
     assert all_done.wait(WAIT)
     assert order.index("modest") <= 1
+    pool.close()
+
+
+def test_a_job_that_goes_on_without_a_thread_keeps_its_place() -> None:
+    pool, order, held, other = Pool(1, "test"), [], threading.Event(), threading.Event()
+    pool.submit(lambda: held.set() or UNDER_WAY)
+    assert held.wait(WAIT)
+    pool.submit(lambda: order.append("another") or other.set())
+    pool.resume(lambda: order.append("goes on") or UNDER_WAY)
+    while not order:
+        threading.Event().wait(0.001)
+    assert (order, pool.waiting) == (["goes on"], 1)
+    pool.done()
+    assert other.wait(WAIT)
+    assert order == ["goes on", "another"]
+    pool.submit(lambda: UNDER_WAY)
+    pool.resume(lambda: None)  # it ends in its thread
+    last = threading.Event()
+    pool.submit(last.set)
+    assert last.wait(WAIT)
     pool.close()
 
 
