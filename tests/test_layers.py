@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "npcsdk.backends.registry": (SEAM, "npcsdk.models"),
     "npcsdk.backends.server_chat": (SEAM, "npcsdk.actions"),
+    "npcsdk.backends.server_json": (SEAM, "npcsdk.actions.formats"),
     "npcsdk.models": (),
     "npcsdk.wire": (),
     "npcsdk.dialogue": (

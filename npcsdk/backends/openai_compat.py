@@ -14,7 +14,9 @@ Options of a `ModelSource` (`describe` finds out ``server``, ``bos`` and ``gramm
     server          "vllm", "llama_cpp" or "other": which parameters beyond OpenAI's it takes.
     api             "completion" (our prompt) or "chat" (messages).
     bos             a token that the server puts before a prompt by itself; "" where it puts none.
-    tools           "server" (default), or "words": actions are told in the system text.
+    tools           "server" (default); "words": actions are told in the system text; "json": likewise, and a reply is
+                    one JSON object that the server holds to a schema (`server_json`), for servers that know no tools
+                    or hold them badly.
     grammar         the field of a request in which the server takes a grammar: "grammar", "structured_outputs",
                     "guided_grammar"; "" where it takes none.
     api_key         sent as a bearer token; the environment's NPCSDK_API_KEY if absent. Never OPENAI_API_KEY, which is
@@ -61,6 +63,7 @@ from npcsdk.backends.server_chat import (
     tools_for,
 )
 from npcsdk.backends.server_facts import describe
+from npcsdk.backends.server_json import JsonReply, instructions, response_format, spelled
 from npcsdk.backends.text_stream import TextStream
 from npcsdk.errors import BackendError, NpcError, PromptTooLong
 from npcsdk.prompt.templates.instructions import tool_instructions
@@ -78,10 +81,11 @@ _NOT_OURS = (
 _CHOICES = {
     "server": ("vllm", "llama_cpp", "other"),
     "api": ("chat", "completion"),
-    "tools": ("server", "words"),
+    "tools": ("server", "words", "json"),
     "grammar": ("", "grammar", "structured_outputs", "guided_grammar"),
 }
 _GRAMMAR_WORDS = ("grammar", "structured", "guided", "ebnf", "gbnf")
+_SCHEMA_WORDS = ("response_format", "schema", "json", "structured")
 _CACHED = 16
 _SERVERS_STOPS = 4
 """Stop strings that OpenAI's own interface takes. We look for all of them ourselves as well."""
@@ -95,13 +99,14 @@ class ServerBackend(Backend):
     ) -> None:
         self._raw = options.get("api") == "completion"
         self._in_words = options.get("tools") == "words"
+        self._as_json = options.get("tools") == "json" and not self._raw
         self._grammar = str(options.get("grammar", ""))
         self.capabilities = Capabilities(
             backend="openai_compat",
             model=source.name,
             context_length=int(options.get("context_length", source.context_length)),
             # A server that takes calls apart holds them by itself, and takes no grammar beside.
-            constraints=bool(self._grammar) and (self._raw or self._in_words),
+            constraints=self._as_json or (bool(self._grammar) and (self._raw or self._in_words)),
         )
         self._streams = streams
         self._model = source.name
@@ -133,7 +138,8 @@ class ServerBackend(Backend):
             yield Finish(reason=reason, usage=Usage(prompt_tokens=length, computed_tokens=length))
             return
         started = time.perf_counter()
-        reply = _Reply(request.stop, CallWriter(self._format), limit)
+        whole = JsonReply(self._format) if self._as_json else None
+        reply = _Reply(request.stop, CallWriter(self._format), limit, whole)
         first = 0.0
         with closing(self._fetch(request, limit)) as events:  # which closes the stream, if it is still open
             for event in events:
@@ -174,6 +180,10 @@ class ServerBackend(Backend):
                     self._refused.append(held)
                 held = ""
                 return self._body(request, limit, "")
+            if self._as_json and any(word in words for word in _SCHEMA_WORDS):
+                logger.warning("the server holds no reply to a schema, calls are checked: %s", refusal[:200])
+                self._as_json, self._in_words = False, True
+                return self._body(request, limit, "")
             if self._raw or self._in_words or not request.prompt.tools or "tool" not in words:
                 return None
             self._in_words = True
@@ -185,7 +195,7 @@ class ServerBackend(Backend):
     def _held(self, request: Request) -> str:
         """The grammar that holds the reply, "" where nothing does."""
         constraint = request.constraint
-        if constraint is None or not self.capabilities.constraints:
+        if constraint is None or self._as_json or not self.capabilities.constraints:
             return ""
         text = next((text for known, text in tuple(self._grammars) if known == constraint), None)
         if text is None:
@@ -204,7 +214,7 @@ class ServerBackend(Backend):
             "top_p": sampling.top_p,
         }
         stops = [stop for stop in request.stop if stop]
-        if stops:
+        if stops and not self._as_json:  # They stand in what is said, not in the JSON.
             body["stop"] = stops if self._server != "other" else stops[:_SERVERS_STOPS]
         if sampling.seed is not None:
             body["seed"] = sampling.seed
@@ -228,8 +238,17 @@ class ServerBackend(Backend):
             elif self._server == "llama_cpp":
                 body["preserved_tokens"] = stops
         else:
-            body["messages"] = chat_messages(prompt.messages, self._format, structured=not self._in_words)
-            if prompt.tools and self._in_words:
+            body["messages"] = chat_messages(
+                prompt.messages,
+                self._format,
+                structured=not (self._in_words or self._as_json),
+                spelled=spelled if self._as_json else None,
+            )
+            if self._as_json:
+                self._tell(body["messages"], instructions(prompt.tools))
+                older = self._grammar == "grammar" and self._server == "other"
+                body["response_format"] = response_format(request, schema_in_object=older)
+            elif prompt.tools and self._in_words:
                 self._tell(body["messages"], tool_instructions(self._format, prompt.tools))
             elif prompt.tools:
                 body["tools"] = tools_for(prompt.tools)
@@ -256,8 +275,11 @@ class ServerBackend(Backend):
 class _Reply:
     """What has come of one reply."""
 
-    def __init__(self, stops: tuple[str, ...], calls: CallWriter, limit: int) -> None:
+    def __init__(
+        self, stops: tuple[str, ...], calls: CallWriter, limit: int, whole: JsonReply | None = None
+    ) -> None:
         self.reason: Any = ""
+        self._json = whole
         self._stream = TextStream(stops)
         self._calls = calls
         self._limit = limit
@@ -267,7 +289,7 @@ class _Reply:
         self._half = ""
 
     def feed(self, delta: Delta) -> Piece | None:
-        text = delta.text
+        text = self._json.feed(delta.text) if self._json is not None else delta.text
         for call in delta.calls:
             text += self._calls.feed(call)
         if delta.finish:

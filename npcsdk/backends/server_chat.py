@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -83,13 +83,18 @@ def raw_text(prompt: Prompt, *, keep: Collection[str] = (), bos: str = "") -> st
 
 
 def chat_messages(
-    messages: Sequence[Message], tool_format: ToolFormat, *, structured: bool = True
+    messages: Sequence[Message],
+    tool_format: ToolFormat,
+    *,
+    structured: bool = True,
+    spelled: Callable[[str, Sequence[Mapping[str, Any]]], str] | None = None,
 ) -> list[dict[str, Any]]:
     """Messages in the interface's form, control tokens defused.
 
     With ``structured``, calls in what the character said become ``tool_calls``, and the game's answers refer to them.
     An answer belongs to the latest calls that have none; calls that a game does not answer are "done", because
-    servers insist on an answer to each. Without it the calls stay text, and answers are the user's messages.
+    servers insist on an answer to each. Without it the calls stay text, and answers are the user's messages; or
+    ``spelled`` writes what was said and called.
     """
     keep = tool_format.markers
     given: list[dict[str, Any]] = []
@@ -114,6 +119,11 @@ def chat_messages(
                     given.append(
                         {"role": "tool", "tool_call_id": call["id"], "content": _defused(answer, (), ())}
                     )
+        elif message.role == "assistant" and spelled is not None:
+            speech, calls = _calls(text, tool_format, made)
+            said = [_object(call["function"]) for call in calls]
+            did = [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in said]
+            given.append({"role": "assistant", "content": spelled(speech, did)})
         else:
             given.append({"role": message.role, "content": text})
     return given

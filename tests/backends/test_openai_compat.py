@@ -598,6 +598,50 @@ def test_a_grammar_that_a_server_refuses_is_left_out(caplog: pytest.LogCaptureFi
     assert "failed to parse grammar" in caplog.text
 
 
+def says_json(handler: Handler, _: dict[str, Any]) -> None:
+    handler.begin()
+    text = json.dumps(
+        {"say": "Aye. \n\nDone!", "do": [{"name": "open_gate", "arguments": {"target": "iron gate"}}]}
+    )
+    for at in range(0, len(text), 3):
+        handler.event(chunk(text[at : at + 3]))
+    handler.event(chunk(finish="stop"))
+    handler.done()
+
+
+def test_a_reply_as_json_is_speech_and_calls(server: ModelServer) -> None:
+    server.answer = says_json
+    backend = load(server, tools="json")
+    assert backend.capabilities.constraints
+    told = (Message("user", "Open!"), Message("assistant", f"Well. {CALL}"), Message("user", "Now!"))
+    request = Request(prompt=Prompt((Segment("x"),), told, TOOLS), sampling=GREEDY, constraint=HELD)
+    said = say(backend, replace(request, sampling=replace(GREEDY, max_tokens=99), stop=("\n\nX",)))
+    assert said.text == f"Aye. \n\nDone!{CALL}"
+    body = server.requests[0]
+    assert "tools" not in body
+    assert "stop" not in body
+    assert "open_gate" in body["messages"][0]["content"]
+    assert json.loads(body["messages"][2]["content"]) == {
+        "say": "Well.",
+        "do": [{"name": "open_gate", "arguments": {"target": "iron gate"}}],
+    }
+    assert body["response_format"]["json_schema"]["schema"]["properties"]["do"]["maxItems"] == HELD.max_calls
+    stopped = say(backend, replace(request, sampling=replace(GREEDY, max_tokens=99), stop=("\n\n",)))
+    assert (stopped.text, stopped.reason) == ("Aye. ", "stop")
+    backend.close()
+
+
+def test_a_server_that_holds_nothing_to_a_schema_is_told_in_words(server: ModelServer) -> None:
+    server.answers = [fails(400, "response_format is not supported")]
+    backend = load(server, tools="json")
+    request = Request(prompt=Prompt((Segment("x"),), (Message("user", "Hi"),), TOOLS), sampling=GREEDY)
+    assert SPEECH.startswith(say(backend, request).text)
+    assert SPEECH.startswith(say(backend, request).text)
+    assert ["response_format" in body for body in server.requests] == [True, False, False]
+    assert "<call>" in server.requests[2]["messages"][0]["content"]
+    backend.close()
+
+
 def test_a_character_speaks_and_acts_through_a_server(server: ModelServer) -> None:
     from npcsdk.dialogue.world import open_world
 

@@ -119,6 +119,19 @@ def test_a_reply_is_held_to_legal_calls(url: str) -> None:
     backend.close()
 
 
+def test_a_chat_is_held_to_one_json_object(url: str) -> None:
+    source = registry.resolve(url)
+    options = {**source.options, "tools": "json", "context_length": 512}
+    backend = registry.load(replace(source, options=options))
+    asked = replace(prompt("Good day!"), messages=(Message("user", "Good day!"),))
+    constraint = Constraint(opening="<call>", closing="</call>", tools=(("wave", {"type": "object"}),))
+    sampling = Sampling(temperature=1.0, seed=3, max_tokens=40)
+    said = say(backend, Request(prompt=asked, sampling=sampling, constraint=constraint))
+    assert said.text  # What random weights say stands in the object; the object itself is not shown.
+    assert not said.text.startswith("{")
+    backend.close()
+
+
 def test_a_prompt_beyond_the_servers_window_is_named(url: str) -> None:
     source = registry.resolve(url)
     backend = registry.load(replace(source, options={**source.options, "api": "completion"}))
