@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -19,7 +19,7 @@ from npcsdk.backends.http_waits import GaveUp, Transport
 from npcsdk.backends.server_chat import EventLines
 from npcsdk.errors import BackendError, NpcError
 
-__all__ = ["END", "HttpStreams", "endpoint"]
+__all__ = ["END", "HttpStreams", "endpoint", "parts_of"]
 
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
@@ -37,18 +37,46 @@ def endpoint(url: str, path: str) -> str:
     return url.rstrip("/").removesuffix("/v1") + path
 
 
+def parts_of(url: str) -> SplitResult:
+    """The address, taken apart.
+
+    Raises:
+        BackendError: ``server_unreachable``: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, parts.hostname
+    except ValueError as error:
+        raise BackendError(
+            f"{url} is no address of a server: {error}.",
+            code="server_unreachable",
+            hint="An address looks like http://HOST:PORT/v1.",
+        ) from error
+    return parts
+
+
 class HttpStreams:
     """A server at ``url``, the address that ends in ``/v1``.
 
     Args:
         key: a bearer token, or "".
         timeout_s: how long to wait for the next bytes.
+
+    Raises:
+        BackendError: ``server_unreachable`` or ``bad_key``: the address or the key cannot be one.
     """
 
     def __init__(self, url: str, *, key: str = "", timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        host = urlsplit(url).hostname or ""
-        self._where = urlsplit(url).netloc.rpartition("@")[2]
+        parts = parts_of(url)
+        host = parts.hostname or ""
+        self._where = parts.netloc.rpartition("@")[2]
+        if not (key.isascii() and key.isprintable()):
+            raise BackendError(
+                f"The key for the server at {self._where} has characters that no key has.",
+                code="bad_key",
+                hint="Set NPCSDK_API_KEY, or the option api_key, to the key alone.",
+            )
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S, pool=None),

@@ -36,7 +36,6 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
 from typing import Any, cast
-from urllib.parse import urldefrag
 
 from npcsdk.actions.formats import ToolFormat, load_format
 from npcsdk.backends.base import (
@@ -371,5 +370,6 @@ def load(source: ModelSource) -> Backend:
         secret=("api_key",),
     )
     key = str(options.get("api_key") or os.environ.get("NPCSDK_API_KEY", ""))
-    streams = HttpStreams(urldefrag(source.path)[0], key=key, timeout_s=float(options.get("timeout_s", 60.0)))
+    address = source.path.partition("#")[0]
+    streams = HttpStreams(address, key=key, timeout_s=float(options.get("timeout_s", 60.0)))
     return ServerBackend(streams, source, load_format(source.tool_format), options)

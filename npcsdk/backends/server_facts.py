@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
-from urllib.parse import urldefrag, urlsplit
 
 from npcsdk.backends.base import ModelSource
-from npcsdk.backends.http_stream import HttpStreams, endpoint
+from npcsdk.backends.http_stream import HttpStreams, endpoint, parts_of
 from npcsdk.errors import ModelError, NpcError
 
 __all__ = ["describe"]
@@ -29,9 +28,9 @@ def describe(source: ModelSource) -> ModelSource:
         BackendError: ``server_unreachable``, ``bad_key``, ``reply_malformed``, ...
         ModelError: ``model_unknown``: the server does not have that model, or has several and none is named.
     """
-    address, wanted = urldefrag(source.path)
+    address, _, wanted = source.path.partition("#")
     address = address.rstrip("/").removesuffix("/chat/completions").removesuffix("/completions")
-    if not urlsplit(address).path.strip("/"):
+    if not parts_of(address).path.strip("/"):
         address = address.rstrip("/") + "/v1"
     streams = HttpStreams(address, key=os.environ.get("NPCSDK_API_KEY", ""))
     try:

@@ -169,6 +169,22 @@ def test_no_server(server: ModelServer) -> None:
     assert caught.value.code == "not_served"
 
 
+@pytest.mark.parametrize("address", ["http://[::1/v1", "http://host:port/v1", "http://localhost:99999/v1#m"])
+def test_what_is_no_address_is_named(address: str) -> None:
+    with pytest.raises(BackendError) as caught:
+        registry.resolve(address)
+    assert caught.value.code == "server_unreachable"
+    assert "no address" in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["clé", "a\nb"])
+def test_a_key_that_cannot_be_sent_is_named_and_not_shown(server: ModelServer, key: str) -> None:
+    with pytest.raises(BackendError) as caught:
+        load(server, api_key=key)
+    assert caught.value.code == "bad_key"
+    assert key not in str(caught.value)
+
+
 def test_another_kind_of_server_is_named(server: ModelServer) -> None:
     server.models = "hello"  # type: ignore[assignment]
     with pytest.raises(ModelError):
