@@ -178,20 +178,29 @@ class Lexicon:
 
     def item(self) -> str:
         r = self.rng.random()
-        if r < 0.62:
+        if r < 0.56:
             return self.keep(lambda: f"{self.c(ADJ)} {self.c(NOUN)}")
-        if r < 0.76:
+        if r < 0.7:
             return self.keep(lambda: f"{self.c(ADJ)} {self.word()}")
-        if r < 0.86:
+        if r < 0.8:
             return self.keep(lambda: f"{self.word()} {self.c(NOUN)}")
+        if r < 0.87:
+            return self.joined(NOUN)
         if r < 0.95:
             return self.c(NOUN)
         return self.keep(self.word)
 
+    def joined(self, nouns: list[str]) -> str:
+        """With an apostrophe or a hyphen: "miller's wheel", "red-iron gate"."""
+        if self.rng.random() < 0.5:
+            return self.keep(lambda: f"{self.c([*PROFESSION, *CREATURE])}'s {self.c(nouns)}")
+        return self.keep(lambda: f"{self.c(ADJ).split()[-1]}-{self.word()} {self.c(nouns)}")
+
     def scenery(self) -> str:
-        if self.rng.random() < 0.8:
+        r = self.rng.random()
+        if r < 0.7:
             return self.keep(lambda: f"{self.c(ADJ)} {self.c(SCENERY)}")
-        return self.keep(lambda: f"{self.word()} {self.c(SCENERY)}")
+        return self.joined(SCENERY) if r < 0.82 else self.keep(lambda: f"{self.word()} {self.c(SCENERY)}")
 
     def creature(self) -> str:
         return self.c(CREATURE) if self.rng.random() < 0.7 else self.keep(self.word)
@@ -200,6 +209,9 @@ class Lexicon:
         r = self.rng.random()
         if words and self.rng.random() < 0.25:
             return self.c(NUMBERS)
+        if words and self.rng.random() < 0.12:  # as clocks, prices and great numbers are written
+            great, small = self.rng.randint(1, 23), self.rng.randint(10, 59)
+            return f"{great}{self.c([':', '.'])}{small}" if self.rng.random() < 0.6 else f"{great},{small}0"
         return str(
             self.rng.randint(2, 20)
             if r < 0.5

@@ -30,9 +30,14 @@ _NOT: Final = frozenset(_NEGATIONS.split())
 _BEFORE, _AFTER = 3, 2
 """Words around the one that names a switch, in which a negation belongs to it: "no need to heat it", "lights off"."""
 _SAYS_NOTHING: Final = frozenset(content_words("whether if true false yes want wants wish wishes"))
-_NAME: Final = re.compile(
-    r"(?<=[^\W_] )[^\W\d_a-z][^\W_]*(?:[-'’][^\W_]+|(?: (?:of |the |de |von |van )?)[^\W\d_a-z][^\W_]*)*"
-)
+_CAPITAL: Final = r"[^\W\d_a-z][^\W_]*"
+_JOINED: Final = r"(?:(?:(?<=Mr)|(?<=Ms)|(?<=Dr)|(?<=Mrs))\. | of | of the | the | de | von | van | )"
+_NAME: Final = re.compile(rf"(?<![\w'’-]){_CAPITAL}(?:[-'’](?!s\b)[^\W_]+|{_JOINED}{_CAPITAL})*")
+_TITLE_WORDS: Final = """
+mr mrs ms miss dr sir lady lord old young captain master mistress mother father brother sister uncle aunt auntie judge
+professor major sergeant saint new
+"""
+_TITLES: Final = frozenset(_TITLE_WORDS.split())
 
 
 def narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
@@ -69,13 +74,16 @@ def draft(name: str, schema: Mapping[str, Any], line: str, *, names: Collection[
     texts = [key for key, item in properties.items() if _is_text(item)]
     counted = [key for key, item in properties.items() if item.get("type") == "integer"]
     spare = len(numbers(line)) - len([key for key in counted if key in required])
+    about = " ".join([name, *(str(properties[key].get("description", "")) for key in texts), *names])
+    said = _names(line, about)
+    people = dict(zip(texts, said, strict=True)) if len(said) == len(texts) else {}
     parts: list[str] = []
     for key, item in properties.items():
         value = _known(key, item, line, key in required)
         if key in counted and key not in required:
             value, spare = (value, spare - 1) if spare > 0 else (None, spare)
-        if value is None and texts == [key]:
-            value = _only_name(line, [name, str(item.get("description", "")), *names])
+        if value is None and key in texts:
+            value = people.get(key)
         if value is not None:
             parts.append(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
         elif key in required:
@@ -120,11 +128,25 @@ def _turned(line: str) -> bool | None:
     return True if re.search(r"\bon\b(?=[^\w\s]|$)", line, re.IGNORECASE) else None
 
 
-def _only_name(line: str, known: Sequence[str]) -> str | None:
-    """The one proper name within a line, if there is one, that is none of the ``known`` ones."""
-    taken = {word for text in known for word in content_words(text)}
-    found = [name for name in _NAME.findall(line) if not taken.issuperset(content_words(name))]
-    return found[0] if len(found) == 1 else None
+def _names(line: str, about: str) -> list[str]:
+    """The proper names in a line, but for those that it is ``about`` anyway; none where their ends are not clear."""
+    taken = set(content_words(about))
+    names: list[str] = []
+    for found in _NAME.finditer(line):
+        name, before = found[0], line[: found.start()].rstrip(" \"'“‘(")
+        words = content_words(name)
+        if not words or taken.issuperset(words):
+            continue
+        if before.endswith(" of"):  # "the inn of Aggain"
+            return []
+        if not before or before[-1] in ".!?:":  # a capital letter says nothing here
+            head, _, rest = name.partition(" ")
+            if rest and head.casefold().rstrip(".") not in _TITLES:
+                return []
+            if not rest:
+                continue
+        names.append(name)
+    return names
 
 
 def _open(item: Mapping[str, Any]) -> str:

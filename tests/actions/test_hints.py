@@ -86,6 +86,13 @@ def test_the_one_name_in_a_line_is_the_one_free_text(line: str, arguments: str) 
     assert hinted(line, TELL, "tell", ("wenna",)) == arguments
 
 
+def test_as_many_names_as_free_texts_stand_in_their_order() -> None:
+    wire = schema("to town", to={"type": "string"}, town={"type": "string"}, words={"type": "integer"})
+    assert hinted("wire Hortense in Tucumcari", wire) == '{"to": "Hortense", "town": "Tucumcari"}'
+    assert hinted("wire Hortense", wire) == '{"to": ?, "town": ?}'
+    assert hinted("wire Ana, Bo and Cy", wire) == '{"to": ?, "town": ?}'
+
+
 def test_of_choices_those_that_the_line_names() -> None:
     boilers = ["port boiler", "starboard boiler", "clinker heap"]
     assert named(boilers, "Feed the starboard boiler!") == ["starboard boiler"]
