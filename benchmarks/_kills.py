@@ -1,9 +1,9 @@
 """Kills a process that writes memories, again and again, at random moments, and looks at what is left.
 
-The writer opens the folder, writes from two threads (single records, several at once, whole turns, facts, saving
-and loading), closes, and begins again; so kills also fall into opening, repairing, indexing and closing. After
-each kill every write that was acknowledged must be there whole and once, nothing may be there in part, the file
-must be sound, and the index must agree with the journal. ``python -m benchmarks.memory_soak`` runs it.
+The writer opens the folder, writes from two threads (single records, several at once, whole turns, facts, and what a
+load then un-does), closes, and begins again; so kills also fall into opening, repairing, indexing, collecting and
+closing. After each kill every write that was acknowledged must be there whole and once, nothing may be there in part,
+the file must be sound, and the index must agree with the journal. ``python -m benchmarks.memory_soak`` runs it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from npcsdk.memory.recall import Experience, Fact, Memory
+from npcsdk.memory.records import Record
 
 __all__ = ["Outcome", "soak"]
 
@@ -31,6 +33,9 @@ _MOST = 60  # the others come while it writes: after as many writes at most, and
 _LATER = 0.03
 _STARTING = 900.0  # seconds for a start and for the index to agree: slow is not wrong
 _NEVER = -1
+_UNDONE = (
+    "un-done"  # how texts begin that a load has un-done, or may have: collected or not, they do not count
+)
 
 
 @dataclass(slots=True)
@@ -129,7 +134,7 @@ def _examine(folder: Path, sizes: dict[str, int], outcome: Outcome) -> list[str]
         wrong = [f"the journal: {what}" for what in health.journal]
         if health.missing or health.strangers:
             wrong.append(f"the index lacks {health.missing} records and has {health.strangers} too many")
-        there = Counter(record.text for record in memory._journal.traces(lambda record: bool(record.text)))
+        there = Counter(record.text for record in memory._journal.traces(_counts))
     finally:
         memory.close()
     wrong += [f"{text!r} is there {count} times" for text, count in there.items() if count > 1]
@@ -148,7 +153,36 @@ def _examine(folder: Path, sizes: dict[str, int], outcome: Outcome) -> list[str]
     return wrong
 
 
+def _counts(record: Record) -> bool:
+    return bool(record.text) and not record.text.startswith(_UNDONE)
+
+
 # -- the writer
+
+
+class _Gate:
+    """Lets many write, or one go back to a saved game: what others write meanwhile is not un-done by accident."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._writing = 0
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        with self._changed:
+            self._writing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Generator[None, None, None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writing)
+            yield
 
 
 def _write(folder: Path, telling: Connection, number: int, seed: float) -> None:
@@ -164,11 +198,12 @@ def _write(folder: Path, telling: Connection, number: int, seed: float) -> None:
         memory = Memory.open(folder)
         tell("", 0)
         rounds = chance.randint(5, 60)
+        gate = _Gate()
 
-        def work(thread: int, memory: Memory = memory, rounds: int = rounds) -> None:
+        def work(thread: int, memory: Memory = memory, rounds: int = rounds, gate: _Gate = gate) -> None:
             own = random.Random(f"{seed}/{thread}/{next(counters[thread])}")
             for _ in range(rounds):
-                _one(memory, own, f"{number}-{thread}-{next(counters[thread])}", tell)
+                _one(memory, gate, own, f"{number}-{thread}-{next(counters[thread])}", tell)
 
         threads = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(2)]
         for thread in threads:
@@ -178,28 +213,38 @@ def _write(folder: Path, telling: Connection, number: int, seed: float) -> None:
         memory.close()
 
 
-def _one(memory: Memory, chance: random.Random, name: str, tell: Callable[[str, int], None]) -> None:
+def _one(
+    memory: Memory, gate: _Gate, chance: random.Random, name: str, tell: Callable[[str, int], None]
+) -> None:
     kind = chance.choice(("one", "several", "turn", "fact", "slot"))
     npc = chance.choice(_NPCS)
     size = {"one": 1, "several": chance.randint(2, 6), "turn": 2, "fact": 1, "slot": 0}[kind]
     write = f"heron {name} of {size}"
     lived = [
         Experience(npc=npc, interlocutor="player", kind="event", origin="game", text=f"{write} part {part}")
-        for part in range(size)
+        for part in range(max(size, 1))
     ]
     if kind == "slot":
-        memory.save("slot")
-        if chance.random() < 0.5:
+        with gate.alone():
+            memory.save("slot")
+            lost = [
+                replace(lived[0], text=f"{_UNDONE} {name} part {part}")
+                for part in range(chance.randint(0, 150))
+            ]
+            memory.remember(*lost)
             memory.load("slot")
         return
-    if kind == "turn":
-        turn = {"player": "hello", "npc": name}
-        memory.append_turn(f"talk with {npc}", npc, "player", turn, experiences=lived, values={"trust": 1.0})
-    elif kind == "fact":
-        text = f"{write} part 0"
-        memory.learn(
-            Fact(npc=npc, interlocutor="player", subject="gate", attribute="state", value=name, text=text)
-        )
-    else:
-        memory.remember(*lived)
+    with gate.writing():
+        if kind == "turn":
+            turn = {"player": "hello", "npc": name}
+            memory.append_turn(
+                f"talk with {npc}", npc, "player", turn, experiences=lived, values={"trust": 1.0}
+            )
+        elif kind == "fact":
+            text = f"{write} part 0"
+            memory.learn(
+                Fact(npc=npc, interlocutor="player", subject="gate", attribute="state", value=name, text=text)
+            )
+        else:
+            memory.remember(*lived)
     tell(write, size)

@@ -5,6 +5,7 @@ What a store holds is the same in every run. A store that was not finished is be
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from npcsdk.memory.journal import FILE_NAME, Journal
 from npcsdk.memory.records import INSERT, Entry, row_of
 from npcsdk.memory.registry import DEFAULT_EMBEDDER, make_embedder
 
-__all__ = ["Scribe", "Size", "built", "npc_name", "size_on_disk"]
+__all__ = ["Scribe", "Size", "built", "keep_rounds", "npc_name", "size_on_disk"]
 
 _DONE = "done"
 _TIMELINE = "INSERT INTO timelines (id, parent, fork, real_time) VALUES (?, ?, ?, 0.0)"
@@ -98,6 +99,17 @@ def built(size: Size, cache: Path) -> Path:
         _index(folder)
         (folder / _DONE).touch()
     return folder
+
+
+def keep_rounds(folder: Path, size: Size) -> None:
+    """Names the end of each round of a forked store: what no saved game reaches would be collected."""
+    part = size.records // _ROUNDS
+    with contextlib.closing(sqlite3.connect(folder / FILE_NAME)) as db, db:
+        for number in range(1, _ROUNDS + 1):
+            db.execute(
+                "INSERT OR IGNORE INTO slots (name, timeline, position, real_time) VALUES (?, ?, ?, 0.0)",
+                (f"round {number}", number, number * part),
+            )
 
 
 def size_on_disk(folder: Path) -> int:

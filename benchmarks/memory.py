@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._questions import answered, share, sheets
-from benchmarks._stores import Scribe, Size, built, npc_name, size_on_disk
+from benchmarks._stores import Scribe, Size, built, keep_rounds, npc_name, size_on_disk
 from benchmarks.harness import Row, Setting, Skipped, interleaved, median, paired_ratio, timed
 from npcsdk.memory.query import Query, best
 from npcsdk.memory.recall import Experience, Memory
@@ -78,6 +78,8 @@ class _Stores:
             self.folders[size] = place = built(size, setting.cache)
             if copied:  # it is written to
                 place = Path(shutil.copytree(place, folder / size.name))
+            if size.forked:
+                keep_rounds(place, size)
             memory = Memory.open(place, LORE)
             stack.callback(memory.close)
             if not memory.indexed(900):

@@ -202,7 +202,6 @@ class World:
             MemoryStoreError: ``slot_unknown``.
         """
         self._memory.delete_slot(slot)
-        self._memory.collect_soon()
 
     def export_slot(self, slot: str, file: Path) -> int:
         """Write a saved moment into a file, to ship inside the game's save; how many records it has.

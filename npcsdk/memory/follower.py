@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -49,7 +51,8 @@ class Follower:
         self._done = 0  # everything up to this position is in the index
         self._broken = False
         self._index_failed = False
-        self._suspects: set[str] = set()  # npcs of whom records were removed from the journal
+        # npcs of whom records were removed from the journal; how often, or a removal during a repair would be missed
+        self._suspects: Counter[str] = Counter()
         self._hurry = 0  # how many wait for the index to hold everything
         self._deadline: float | None = None  # set by close: when to stop, drained or not
         self._thread = threading.Thread(target=self._run, name="npcsdk-memory-index", daemon=True)
@@ -80,7 +83,7 @@ class Follower:
             if self._index is not None and not self._broken:
                 self._warn(str(error))
                 if error.code in _PASSING:
-                    self._suspects.add(_ANYBODY)  # it may come back with less than it had
+                    self._suspects[_ANYBODY] += 1  # it may come back with less than it had
                 else:
                     self._index_failed = True
                 self._changed.notify_all()
@@ -88,7 +91,7 @@ class Follower:
     def removed(self, npcs: Iterable[str]) -> None:
         """Records of ``npcs`` have left the journal: their vectors follow."""
         with self._changed:
-            self._suspects.update(npcs)
+            self._suspects.update(set(npcs))
             self._changed.notify_all()
 
     def rebuild(self, timeout: float) -> bool:
@@ -153,7 +156,7 @@ class Follower:
                 failures += 1
                 self._warn(str(error))
                 if error.code in _PASSING:
-                    self._suspects.add(_ANYBODY)
+                    self._suspects[_ANYBODY] += 1
                     with self._changed:  # a server will come back
                         pause = min(_PAUSE * 2 ** min(failures, 8), _LONGEST_PAUSE)
                         self._changed.wait_for(lambda: self._deadline is not None, pause)
@@ -195,8 +198,10 @@ class Follower:
 
     def _repair(self, index: VectorIndex) -> None:
         """Makes the index hold exactly the journal's records, by comparing counts and, where they differ, ids."""
+        removed, removals = self._journal.unsettled()
         with self._changed:
-            suspects = set(self._suspects)
+            asked = dict(self._suspects)
+        suspects = removed.union(asked)
         upto = self._journal.last
         counts = dict.fromkeys(suspects - {_ANYBODY}, 0) | self._journal.counts(upto=upto)
         for npc, count in counts.items():
@@ -210,10 +215,14 @@ class Follower:
             missing = [position for position in wanted if position not in held]
             for start in range(0, len(missing), _BATCH):
                 records = self._journal.read(missing[start : start + _BATCH])
-                if not self._add(index, npc, list(records.values())):
+                if records and not self._add(index, npc, list(records.values())):  # they may be gone by now
                     return
         with self._changed:
-            self._suspects -= suspects
+            self._suspects = Counter({npc: n for npc, n in self._suspects.items() if n != asked.get(npc)})
+        with contextlib.suppress(
+            MemoryStoreError
+        ):  # a full disk, say: then it is compared again at the next start
+            self._journal.settle(removals)
         self._advance(upto)
 
     def _follow(self, index: VectorIndex) -> None:

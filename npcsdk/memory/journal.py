@@ -9,9 +9,10 @@ that still names the abandoned timeline is refused.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,10 @@ __all__ = ["FILE_NAME", "TRANSCRIPT", "Entry", "Journal", "Record"]
 # The first part is what the index on npc is made for, word by word, or SQLite would not use it.
 _LIVED = "kind <> 'transcript' AND kind <> 'value' AND kind <> 'summary'"
 _ERASING = "erasing"
+_REMOVED = "removed"
 _PAGE = 500  # records that are read or removed at a time, while a turn's write waits
+_COLLECTED = 100  # records that are removed at a time by and by
+_GIVE_WAY = 0.002  # seconds between them for whoever waits: a lock of Python's is not fair
 
 
 class Journal:
@@ -57,6 +61,8 @@ class Journal:
                 self._id = store.meta()["id"]
                 self._slots = Slots(store)
                 self._last = self._newest()
+                self._unsettled: set[str] = set(json.loads(store.meta().get(_REMOVED, "[]")))
+                self._removals = 0
         except BaseException:
             store.close()
             raise
@@ -117,6 +123,16 @@ class Journal:
         with self._open():
             self._slots.save(slot, self._last)
 
+    @property
+    def forked(self) -> bool:
+        """Whether there is more than one timeline."""
+        return self._slots.forked
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever there may be something to `collect`."""
+        return self._slots.changes
+
     def load(self, slot: str) -> int:
         """Goes back to a saved moment: forks a timeline there and returns it. One row is written."""
         with self._open():
@@ -145,19 +161,54 @@ class Journal:
             return written
 
     def collect(self, stop: Callable[[], bool] = lambda: False) -> dict[str, int]:
-        """Removes what neither this timeline nor a slot can reach, some at a time: npc → how many records."""
+        """Removes what neither this timeline nor a slot can reach, some at a time: npc → how many records.
+
+        Between the parts anything may be written, saved, loaded or taken in: then it looks again what can be reached.
+        """
         removed: Counter[str] = Counter()
-        with self._open():
-            unreached = self._slots.unreached()
-        for timeline, since, upto in unreached:
-            for start in range(since, upto, _PAGE):
+        while True:
+            with self._open():
+                changes, unreached = self._slots.changes, self._slots.unreached()
+            parts = (
+                (timeline, start, min(start + _COLLECTED, upto))
+                for timeline, since, upto in unreached
+                for start in range(since, upto, _COLLECTED)
+            )
+            for part in parts:
                 if stop():
                     return dict(removed)
                 with self._open():
-                    removed.update(self._slots.remove(timeline, start, min(start + _PAGE, upto)))
+                    if self._slots.changes != changes:
+                        break
+                    removed.update(self._slots.remove(*part, self._unsettle))
+                time.sleep(_GIVE_WAY)
+            with self._open():
+                if self._slots.changes == changes:
+                    self._slots.drop_timelines()
+                    return dict(removed)
+
+    def unsettled(self) -> tuple[frozenset[str], int]:
+        """The npcs of whom records were removed that what is derived may still have, also before a crash.
+
+        The number is for `settle`.
+        """
         with self._open():
-            self._slots.drop_timelines()
-        return dict(removed)
+            return frozenset(self._unsettled), self._removals
+
+    def settle(self, removals: int) -> None:
+        """What is derived has nothing any more of what had been removed when `unsettled` gave this number."""
+        with self._open():
+            if self._unsettled and removals == self._removals:
+                with self._store.transaction():
+                    self._store.db.execute("DELETE FROM meta WHERE key = ?", (_REMOVED,))
+                self._unsettled.clear()
+
+    def _unsettle(self, npcs: Iterable[str]) -> None:
+        """In the transaction that removes records of ``npcs``."""
+        self._removals += 1
+        self._unsettled |= set(npcs)
+        if self._unsettled:
+            self._store.set_meta(_REMOVED, json.dumps(sorted(self._unsettled)))
 
     # -- forgetting
 
@@ -207,10 +258,11 @@ class Journal:
             ).fetchone()
         return int(row[0])
 
-    def remove(self, seqs: Sequence[int]) -> None:
-        """Deletes records, some at a time; on disk when this returns."""
+    def remove(self, seqs: Sequence[int], npcs: Iterable[str] = ()) -> None:
+        """Deletes records of ``npcs``, some at a time; on disk when this returns."""
         for start in range(0, len(seqs), _PAGE):
             with self._open(), self._store.transaction():
+                self._unsettle(npcs)
                 part = [(seq,) for seq in seqs[start : start + _PAGE]]
                 self._store.db.executemany("DELETE FROM records WHERE seq = ?", part)
 

@@ -110,9 +110,11 @@ class Memory:
         )
         self._collecting = ByAndBy(self.collect, name="npcsdk-memory-collect", warn=_log.warning)
         self._erasing = ByAndBy(self._end_erasing, name="npcsdk-memory-erase", warn=_log.warning)
+        self._lock = threading.Lock()
         if journal.half_erased:
             self._erasing.soon()
-        self._lock = threading.Lock()
+        if journal.forked:
+            self._collecting.soon()  # what was un-done the last time
         self._values: dict[tuple[int, str, str], dict[str, float]] = {}
 
     @classmethod
@@ -248,16 +250,7 @@ class Memory:
 
         Raises MemoryStoreError ``import_invalid``, with the number of the one that is wrong.
         """
-        entries: list[Entry] = []
-        for number, given in enumerate(fields, 1):
-            try:
-                entries.append(savegame.entry_of(given)[0])
-            except ValueError as error:
-                raise MemoryStoreError(
-                    f"Record {number} cannot be taken in: {error}.",
-                    hint="Give what an export wrote; nothing was taken in.",
-                    code="import_invalid",
-                ) from error
+        entries = savegame.entries_of(fields)
         self._append(entries, None)
         return len(entries)
 
@@ -340,19 +333,22 @@ class Memory:
 
     def save(self, slot: str) -> None:
         """Names this moment, to come back to."""
-        self._journal.save(slot)
+        self._steer(lambda: self._journal.save(slot))
 
     def load(self, slot: str) -> None:
-        """Goes back to a named moment: what happened after it is not remembered, and not written late."""
-        self._journal.load(slot)
+        """Goes back to a named moment: what happened after it is not remembered, and not written late.
+
+        What no saved moment can reach now is removed by and by, off the reply path.
+        """
+        self._steer(lambda: self._journal.load(slot))
 
     def slots(self) -> list[str]:
         """The names of the saved moments, sorted."""
         return self._journal.slots()
 
     def delete_slot(self, slot: str) -> None:
-        """Forgets the name of a saved moment. What only it could reach stays until `collect`."""
-        self._journal.delete_slot(slot)
+        """Forgets the name of a saved moment. What only it could reach is removed by and by."""
+        self._steer(lambda: self._journal.delete_slot(slot))
 
     def export_slot(self, slot: str, file: Path) -> int:
         """Writes all that a saved moment remembers into one file, to ship inside the game's save.
@@ -374,27 +370,26 @@ class Memory:
         """
         saved = savegame.decode(read_file(file))
         name = saved.slot if slot is None else slot
-        self._journal.graft(saved, name)
+        self._steer(lambda: self._journal.graft(saved, name))
         self._recaller.put_away()
         self._follower.wake()
         return name
 
     def collect(self, stop: Callable[[], bool] = lambda: False) -> int:
-        """Removes what neither the present nor a saved moment can reach; how many records."""
+        """Removes what neither the present nor a saved moment can reach; how many records. Happens by itself, too."""
         removed = self._journal.collect(stop)
         self._follower.removed(removed)
         return sum(removed.values())
 
-    def collect_soon(self) -> None:
-        """`collect` on a thread of its own; returns at once."""
-        self._collecting.soon()
+    def collected(self, timeout: float) -> bool:
+        """Waits until nothing is left to `collect`; False if not in time."""
+        return self._collecting.settled(timeout)
 
     # -- forgetting
 
     def pin(self, passage: str, *, pinned: bool = True) -> None:
         """Keeps the memory with this passage id for good, or no longer; `trim` passes over it."""
-        position = position_of(passage)
-        if position not in self._journal.read([position]):
+        if (position := position_of(passage)) not in self._journal.read([position]):
             raise MemoryStoreError(
                 f"There is no memory {passage!r}.",
                 hint="Give the id of a recalled passage, such as memory:12; lore is never forgotten.",
@@ -410,13 +405,13 @@ class Memory:
         self._journal.mark(self._recaller.take_uses())
         gone = least_useful(self._journal.kept(npc), keep)
         if gone:
-            self._journal.remove(gone)
+            self._journal.remove(gone, [npc])
             self._recaller.remove(npc, gone)
             self._follower.removed([npc])
         return len(gone)
 
     def capped(self, timeout: float) -> bool:
-        """Waits until nobody has more than the ``cap`` of `open`, but for what is pinned; False if not in time."""
+        """Waits until nobody is over the ``cap`` of `open`, but for what is pinned; False if not in time."""
         return self._caps is None or self._caps.settled(timeout)
 
     def forget(self, person: str, *, timeout: float = 30.0) -> Forgotten:
@@ -453,6 +448,7 @@ class Memory:
 
     def doctor(self, timeout: float = 600.0) -> Health:
         """Checks the journal's file, compares the index with it record by record, and repairs the index."""
+        self._collecting.settled(timeout)  # or it would change while it is compared
         return examine(self._journal, self._follower, timeout)
 
     def indexed(self, timeout: float) -> bool:
@@ -478,6 +474,12 @@ class Memory:
         self.close()
 
     # -- inside
+
+    def _steer(self, change: Callable[[], object]) -> None:
+        before = self._journal.changes
+        change()
+        if self._journal.changes != before:
+            self._collecting.soon()
 
     def _end_erasing(self, stop: Callable[[], bool]) -> None:
         """A process died while it forgot somebody: what it had removed leaves the files and the index, too."""

@@ -15,7 +15,7 @@ from typing import Any, cast
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.records import Entry, Record
 
-__all__ = ["SavedGame", "decode", "encode", "entry_of", "fields_of"]
+__all__ = ["SavedGame", "decode", "encode", "entries_of", "entry_of", "fields_of"]
 
 _FORMAT, _VERSION = "npcsdk-save", 1
 _LARGEST = 2**30  # bytes unpacked: a file that unpacks to more was not written by us
@@ -64,6 +64,21 @@ def entry_of(fields: Any) -> tuple[Entry, float]:
         raise ValueError("`data` of a record is not a mapping")
     real_time = values.pop("real_time")
     return Entry(**values, data=cast("Mapping[str, Any] | None", data)), real_time
+
+
+def entries_of(fields: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Several of them. Raises MemoryStoreError ``import_invalid``, with the number of the one that is wrong."""
+    entries: list[Entry] = []
+    for number, given in enumerate(fields, 1):
+        try:
+            entries.append(entry_of(given)[0])
+        except ValueError as error:
+            raise MemoryStoreError(
+                f"Record {number} cannot be taken in: {error}.",
+                hint="Give what an export wrote; nothing was taken in.",
+                code="import_invalid",
+            ) from error
+    return entries
 
 
 def encode(slot: str, records: Iterable[Record]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from npcsdk.errors import MemoryStoreError
 from npcsdk.memory.records import COLUMNS, INSERT, Record, check_text, record_of, row_of
@@ -32,6 +32,13 @@ class Slots:
                 self._forks[int(timeline)] = Fork(int(parent), int(fork))
         self.view: View = view_of(int(store.meta()["timeline"]), self._forks)
         """What the timeline that is being written can see."""
+        self.changes = 0
+        """Grows whenever other records than before can be reached."""
+
+    @property
+    def forked(self) -> bool:
+        """Whether there is more than one timeline."""
+        return len(self._starts) > 1
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -40,6 +47,7 @@ class Slots:
     def save(self, slot: str, position: int) -> None:
         """Names ``position`` on the current timeline; a name that exists moves."""
         check_text("slot", slot)
+        self.changes += slot in self.names()
         with self._store.transaction():
             self._name(slot, self.view.timeline, position)
 
@@ -58,6 +66,7 @@ class Slots:
         ``newest`` is the journal's last position.
         """
         parent, position = self._point(slot)
+        self.changes += 1
         # A fork of a fork that wrote nothing is a fork of its parent: loading the same slot a
         # thousand times does not make an ancestry of a thousand.
         while (fork := self._forks.get(parent)) is not None and not self._wrote(parent, position):
@@ -77,6 +86,7 @@ class Slots:
     def delete(self, slot: str) -> None:
         """Forgets a name; what only it could reach stays until it is collected."""
         self._point(slot)
+        self.changes += 1
         with self._store.transaction():
             self._store.db.execute("DELETE FROM slots WHERE name = ?", (slot,))
 
@@ -98,6 +108,7 @@ class Slots:
         One that is here already, unchanged, is only named.
         """
         check_text("slot", slot)
+        self.changes += 1
         key = IMPORTED + saved.digest
         known = self._store.meta().get(key, "").partition(":")
         if known[0]:
@@ -137,8 +148,13 @@ class Slots:
                 upto = min(upto, self._starts[timeline])
         return found
 
-    def remove(self, timeline: int, since: int, upto: int) -> dict[str, int]:
-        """Removes a timeline's records behind ``since`` up to ``upto``: npc → how many."""
+    def remove(
+        self, timeline: int, since: int, upto: int, also: Callable[[Iterable[str]], None]
+    ) -> dict[str, int]:
+        """Removes a timeline's records behind ``since`` up to ``upto``: npc → how many.
+
+        ``also`` is done by the same commit, if there are any; it gets their npcs.
+        """
         where = (since, upto, timeline)
         with self._store.transaction():
             rows = self._store.db.execute(
@@ -146,6 +162,7 @@ class Slots:
                 where,
             ).fetchall()
             if rows:
+                also(str(row[0]) for row in rows)
                 self._store.db.execute(
                     "DELETE FROM records WHERE seq > ? AND seq <= ? AND timeline = ?", where
                 )

@@ -417,7 +417,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MemoryStoreError) as caught, closing(Journal(tmp_path)) as damaged:
         damaged.of_npc("mira")
     assert caught.value.code == "journal_damaged"
-    assert "backup" in caught.value.hint
+    assert "--doctor" in caught.value.hint
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
