@@ -215,6 +215,9 @@ def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
                 break
     rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0]
     t.ask(ask(r, req.line), rows)
+    if not occasions.asks_for_a_deed(req.line):
+        t.conv.says(occasions.sentence(t, "smalltalk", req.line))
+        return
     t.conv.says(
         r.choice(
             [

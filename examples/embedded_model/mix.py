@@ -56,7 +56,7 @@ SKILLS = {
     "social": 11,
     "look": 4,
     "react": 5,
-    "another": 12,
+    "another": 18,
     "answer": 10,
     "silence": 4,
     "lore": 34,

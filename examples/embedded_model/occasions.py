@@ -55,6 +55,9 @@ CLOSED = re.compile(
     r"|have|has|had|may|might|am|isn't|aren't|don't|didn't|won't|can't|u|you) ?\b",
     re.I,
 )
+REQUEST = re.compile(
+    r"\b(?:can|could|will|would) (?:you|u|ya)\b|\bplease\b|\bplz\b|\blet'?s\b|\bi want you to\b", re.I
+)
 IMPERATIVE = frozenset(words("IMPERATIVE"))
 
 
@@ -86,6 +89,12 @@ def after(t: Talk, result: str, reply: str) -> str:
         return reply
     failed = re.match(r"failed|error|no\b|not\b|nothing|refused|out of|empty", result, re.I)
     return t.me.voice("fail" if failed else "done", t.rng)
+
+
+def asks_for_a_deed(line: str) -> bool:
+    """Whether a line is a request by its form, and not a question or a remark."""
+    words_ = re.findall(r"[a-z']+", line.lower())
+    return bool(IMPERATIVE.intersection(words_[:1]) or REQUEST.search(line))
 
 
 def sentence(t: Talk, kind: str, line: str) -> str:
