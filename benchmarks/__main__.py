@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rich.console import Console
+from rich.markup import escape
 
 import benchmarks
 from benchmarks.harness import RESULTS, Row, Setting, Skipped, show, write
@@ -60,13 +61,16 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             for row in iterator:
                 rows.append(row)
+                verdict = {True: "pass", False: "FAIL", None: ""}[row.passed]
+                console.print(f"[dim]{len(rows)}. {escape(row.what)} {verdict}[/dim]", highlight=False)
         except Skipped as skipped:
             console.print(f"{name}: skipped: {skipped}", markup=False)
         if not rows:
             continue
         show(name, rows, console)
         if not given.quick:
-            console.print(f"[dim]{write(name, rows, given.results)}[/dim]")
+            part = bool(setting.option("runtime"))
+            console.print(f"[dim]{write(name, rows, given.results, part=part)}[/dim]")
         missed += sum(row.passed is False for row in rows)
     if missed:
         console.print(f"[red]{missed} bar{'s' if missed > 1 else ''} missed[/red]")

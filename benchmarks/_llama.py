@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +19,52 @@ from benchmarks._sides import (
     REPLY,
     SAMPLING,
     Ours,
-    at_once,
     at_once_rows,
     gap,
     ids_of,
     one_after_the_other,
     row_of,
 )
-from benchmarks.harness import Row, Setting, Skipped, interleaved, median
-from benchmarks.shapes import B4, M100, Shape
+from benchmarks.harness import Row, Setting, Skipped, interleaved
+from benchmarks.shapes import M100, Shape
 from npcsdk.backends import registry
 from npcsdk.backends.base import Backend, ModelSource
 from npcsdk.backends.plan import Entry
 from npcsdk.backends.sampler import Sampler
 
-__all__ = ["rows"]
+__all__ = ["many", "rows"]
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """All rows of llama.cpp. Those with a rival stand alone where no llama-server is."""
-    for name in ("llama_cpp", "gguf"):
-        if importlib.util.find_spec(name) is None:
-            raise Skipped(f"llama.cpp's rows need the package {name}")
-    cells = 8192 if setting.quick else 16384
-    ours = Ours(_load(gguf(M100, setting.cache), M100, cells))
-    try:
+    """One character alone, one beside a long prompt, and the memory of eight."""
+    with _loaded(setting) as ours:
         yield from _alone(ours, setting)
         yield gap(ours, "llama.cpp", setting)
         yield _memory(ours)
+
+
+def many(setting: Setting) -> Iterator[Row]:
+    """Many characters. The rows with a rival stand alone where no llama-server is."""
+    with _loaded(setting) as ours:
         yield one_after_the_other(ours, "llama.cpp", setting)
+        cells = _cells(setting)
         yield from at_once_rows(ours, "llama.cpp", setting, cells=cells, bar=0.95, note="the same file")
+
+
+def _cells(setting: Setting) -> int:
+    return 8192 if setting.quick else 16384
+
+
+@contextmanager
+def _loaded(setting: Setting) -> Iterator[Ours]:
+    for name in ("llama_cpp", "gguf"):
+        if importlib.util.find_spec(name) is None:
+            raise Skipped(f"llama.cpp's rows need the package {name}")
+    ours = Ours(_load(gguf(M100, setting.cache), M100, _cells(setting)))
+    try:
+        yield ours
     finally:
         ours.backend.close()
-    if setting.option("large"):
-        yield from _large(setting)
 
 
 def _load(path: Path, shape: Shape, cells: int) -> Backend:
@@ -88,7 +101,7 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
         runtime.cut(bare, 0)
         return (REPLY - 1) / took
 
-    speeds = interleaved(engine, loop, rounds=setting.rounds(12))
+    speeds = interleaved(engine, loop, rounds=setting.rounds(10))
     yield row_of(
         "decode, llama.cpp 100M",
         speeds,
@@ -108,13 +121,14 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
         ours.speak(ids, 2, "warm", lambda: first.append(time.perf_counter()))
         return (first[0] - started) * 1000
 
+    fill(base)
+
     def fed() -> float:
-        fill(base)
         ids = ids_of(NEW, next(fresh))
         started = time.perf_counter()
         Sampler(SAMPLING).pick(fill(ids, CACHED))
         took = time.perf_counter() - started
-        runtime.cut(bare, 0)
+        runtime.cut(bare, CACHED)
         return took * 1000
 
     yield row_of(
@@ -125,6 +139,7 @@ def _alone(ours: Ours, setting: Setting) -> Iterator[Row]:
         better="lower",
         note=f"{CACHED} tokens cached, {NEW} computed; floor: the bare runtime fed only these",
     )
+    runtime.cut(bare, 0)
     for session in ("warm", "decode"):
         backend.release(session)
 
@@ -148,38 +163,3 @@ def _memory(ours: Ours) -> Row:
         bar=1.1,
         note=f"floor: one prefix and {CHARACTERS} tails of {tail} tokens; cells in use, of a memory taken at once",
     )
-
-
-def _large(setting: Setting) -> Iterator[Row]:
-    """What this machine gives for the shape of Nemotron Mini itself."""
-    ours = Ours(_load(gguf(B4, setting.cache, vocabulary=256_000), B4, 4096))
-    length, reply = 128, 16
-    try:
-        ours.speak(ids_of(8, 0), 2, "first")  # The weights come into memory.
-        fresh = itertools.count(100)
-
-        def prefill() -> float:
-            started = time.perf_counter()
-            ours.speak(ids_of(length, next(fresh)), 1, "prefill")
-            return length / (time.perf_counter() - started)
-
-        prompts = [ids_of(24, seed) for seed in range(CHARACTERS)]
-
-        def decode(count: int) -> float:
-            at_once(ours, prompts[:count], 1)
-            return at_once(ours, prompts[:count], reply)[0]
-
-        for what, work in (
-            ("prefill", prefill),
-            ("decode", lambda: decode(1)),
-            (f"{CHARACTERS} characters at once", lambda: decode(CHARACTERS)),
-        ):
-            yield Row(
-                what=f"{what}, llama.cpp 4B",
-                measured=median([work() for _ in range(setting.rounds(3))]),
-                unit="tok/s",
-                better="higher",
-                note="the shape of Nemotron Mini 4B with random weights, Q8_0",
-            )
-    finally:
-        ours.backend.close()

@@ -221,7 +221,7 @@ def _beside(
     for side in sides:  # Only replies are measured: the prompts are computed before.
         at_once(side, prompts, 2)
     speeds = interleaved(
-        *((lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(6)
+        *((lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(4)
     )
     yield row_of(
         f"{CHARACTERS} characters at once, {runtime} 100M",
@@ -239,7 +239,8 @@ def _beside(
         starts = [[*common, *ids_of(NEW, seed + 1 + at)] for at in range(CHARACTERS)]
         return max(at_once(side, starts, 4)[1]) * 1000
 
-    slowest = interleaved(*((lambda side=side: cold(side)) for side in sides), rounds=setting.rounds(5))
+    starts = [(lambda side=side: cold(side)) for side in sides]
+    slowest = interleaved(*starts, rounds=setting.rounds(3), warm_up=0)
     yield row_of(
         f"{CHARACTERS} start cold with a common {COMMON}-token prefix: slowest first token, {runtime} 100M",
         slowest,
@@ -278,7 +279,7 @@ def by_steps(
 def gap(ours: Ours, runtime: str, setting: Setting) -> Row:
     """The longest silence of a stream while another prompt is computed, beside what one step should take."""
     ratios: list[tuple[float, float]] = []
-    for round_ in range(setting.rounds(5)):
+    for round_ in range(setting.rounds(3)):
         times: list[float] = []
         joined = threading.Event()
         begun = threading.Event()
@@ -323,9 +324,11 @@ def one_after_the_other(ours: Ours, runtime: str, setting: Setting) -> Row:
         count = sum(ours.speak(prompt, REPLY, at) for at, prompt in enumerate(prompts))
         return count / (time.perf_counter() - started)
 
-    results = interleaved(lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(4))
+    results = interleaved(
+        lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(2), warm_up=0
+    )
     return Row(
-        what=f"{CHARACTERS} at once, {runtime} 100M",
+        what=f"{CHARACTERS} at once against one after the other, {runtime} 100M",
         measured=median(results[0]),
         floor=median(results[1]),
         unit="tok/s",

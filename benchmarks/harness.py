@@ -170,14 +170,22 @@ def show(suite: str, rows: Iterable[Row], console: Console) -> None:
     console.print(table)
 
 
-def write(suite: str, rows: Sequence[Row], folder: Path = RESULTS) -> Path:
-    """Write a suite's rows and the machine as JSON."""
+def write(suite: str, rows: Sequence[Row], folder: Path = RESULTS, *, part: bool = False) -> Path:
+    """Write a suite's rows and the machine as JSON.
+
+    Args:
+        part: these are some of the suite's rows; what the file says of the others stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{suite}.json"
+    here = machine()
+    new = [{**asdict(row), "ratio": row.ratio, "passed": row.passed, "at": here["at"]} for row in rows]
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if part and path.is_file() else []
+    measured = {row["what"] for row in new}
     content = {
         "suite": suite,
-        "machine": machine(),
-        "rows": [{**asdict(row), "ratio": row.ratio, "passed": row.passed} for row in rows],
+        "machine": here,
+        "rows": [*(row for row in known if row["what"] not in measured), *new],
     }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

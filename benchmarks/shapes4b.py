@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(setting: Setting) -> Iterator[Row]:
     if "shapes4b" not in (setting.option("suite") or ()):
         raise Skipped("takes minutes: ask for it by name, python -m benchmarks shapes4b")
+    yield from rows(setting)
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """Both files' rows; also a part of the suite ``backends``."""
     shape, vocabulary = (SMALL, 8_192) if setting.quick else (B4, VOCABULARY)
     setting.cache.mkdir(parents=True, exist_ok=True)
     if not setting.quick and shutil.disk_usage(setting.cache).free < ROOM:
