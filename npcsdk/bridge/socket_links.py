@@ -49,6 +49,11 @@ def _bad_address(address: str, reason: Exception) -> BridgeError:
     )
 
 
+def _anew() -> bytes:
+    """What a link tells its client when it is connected again: the server does not know it yet."""
+    return encode(Problem(code="hello_first", message="The connection was made anew."))
+
+
 class PlainLink:
     """A plain socket that speaks ZMTP itself, and is connected anew whenever it breaks."""
 
@@ -153,7 +158,7 @@ class PlainLink:
     def _on_connected(self) -> None:
         self._pause = _AGAIN
         if self._before:  # the server would say so when it is spoken to; this is sooner
-            self._last.append(encode(Problem(code="hello_first", message="The connection was made anew.")))
+            self._last.append(_anew())
         elif self._missed is not None:
             self._push(frame(self._missed))
         self._before, self._missed = True, None
@@ -239,6 +244,9 @@ class CurveLink:
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is kept for a server that is not there
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._greeted: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._before = False  # there was a connection
+        self._ready: dict[Any, int] = {}
         try:
             self._socket.setsockopt_string(zmq.CURVE_SERVERKEY, keys.server or "")
             self._socket.setsockopt_string(zmq.CURVE_PUBLICKEY, keys.public)
@@ -249,6 +257,7 @@ class CurveLink:
             raise _bad_address(address, error) from error
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._greeted, zmq.POLLIN)
         self._poller.register(self._waker.socket, zmq.POLLIN)
 
     def send(self, payload: bytes) -> None:
@@ -256,10 +265,15 @@ class CurveLink:
             self._socket.send(payload, zmq.NOBLOCK)
 
     def wait(self, timeout: float | None) -> None:
-        self._poller.poll(None if timeout is None else int(timeout * 1000))
+        self._ready = dict(self._poller.poll(None if timeout is None else int(timeout * 1000)))
 
     def receive(self) -> list[bytes]:
         payloads: list[bytes] = []
+        if self._greeted in self._ready:
+            self._greeted.recv_multipart(zmq.NOBLOCK)
+            if self._before:  # the server would say so when it is spoken to, at the next ping; this is sooner
+                payloads.append(_anew())
+            self._before = True
         # A token is worth more than a round: asking whether there is more is cheaper than failing to read it.
         while len(payloads) < _BATCH and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN.value:
             payload = self._socket.recv(zmq.NOBLOCK)
@@ -276,6 +290,8 @@ class CurveLink:
         self._waker.wake()
 
     def close(self) -> None:
+        self._socket.disable_monitor()
+        self._greeted.close()
         self._socket.close()
         self._context.term()
         self._waker.close()
