@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import zmq
+from typer.testing import CliRunner
 
+from npcsdk.cli.main import app
 from tests.bindings.cpp_build import CHECKED, build, needs_compiler
 from tests.bindings.test_cpp_live import Driver, address, free_port, spoken
 
@@ -44,15 +46,10 @@ def program() -> Path:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     """A folder with a server's configuration, a client's keys, and a stranger's."""
-    for names in (["keys", "game"], ["keys", "stranger"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "npcsdk", *names, "--folder", str(tmp_path)],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=_environment(),
-        )
-        if names[1] == "game":
+    for name in ("game", "stranger"):
+        done = CliRunner().invoke(app, ["keys", name, "--folder", str(tmp_path)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        if name == "game":
             (tmp_path / "npcsdk.yaml").write_text(
                 done.stdout.replace("role: play", "role: direct"), encoding="utf-8"
             )

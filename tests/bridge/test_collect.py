@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import queue
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from npcsdk.actions.schema import ActionDefinition
-from npcsdk.bridge.handlers import collect
+from npcsdk.bridge.handlers import Handlers, Where, collect
 from npcsdk.errors import ActionError
+from npcsdk.events import Action
 
 
 class Gate(enum.Enum):
@@ -105,3 +107,27 @@ def test_what_is_no_action(one: Any) -> None:
         collect([one])
     assert caught.value.code == "bad_action"
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("where", ["thread", "caller"])
+def test_an_action_that_arrives_twice_runs_once(where: Where) -> None:
+    """As after a reconnection; the next one of the turn waits for it and runs, too."""
+    rung: list[int] = []
+    answers: queue.SimpleQueue[tuple[str, str, str, object]] = queue.SimpleQueue()
+
+    def ring(times: int) -> int:
+        rung.append(times)
+        return times
+
+    handlers = Handlers(collect([ring]), where)
+    handlers.send = lambda *answer: answers.put(answer)
+    first, second = (
+        Action(id=f"a{number}", name="ring", arguments={"times": number}, returns="result")
+        for number in (1, 2)
+    )
+    for action in (first, first, second, first, second):
+        assert handlers.arrived("t1", action) is None
+        handlers.in_caller("t1", action)
+    assert answers.get(timeout=20) == ("t1", "a1", "done", 1)
+    assert answers.get(timeout=20) == ("t1", "a2", "done", 2)
+    assert (rung, answers.empty()) == ([1, 2], True)

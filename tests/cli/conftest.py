@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,41 @@ def npcsdk_process(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+_IN_TERMINAL = """
+import fcntl, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a terminal's programs have it, a background job's do not
+from npcsdk.cli.main import main
+sys.argv[0] = "npcsdk"
+main()
+"""
+
+
+@contextmanager
+def in_terminal(*arguments: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command in a pseudo-terminal of its own, whose Ctrl-C is a key; and what to read and write it by."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _IN_TERMINAL, *arguments],
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        cwd=folder,
+        env={**environment(), "TERM": "xterm-256color"},
+        start_new_session=True,
+    )
+    os.close(there)
+    try:
+        yield process, here
+    finally:
+        process.kill()
+        process.wait()
+        os.close(here)

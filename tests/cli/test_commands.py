@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import in_terminal
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Script = Callable[..., str]
 CALL = '<toolcall> {"name": "open_gate", "arguments": {"gate": "iron gate"}} </toolcall>'
@@ -148,35 +150,24 @@ def test_check_without_a_path_checks_the_shipped_world(npcsdk: Run) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_ctrl_c_stops_the_character_and_not_the_program(script: Script, tmp_path: Path) -> None:
     """In a real terminal: interrupt a long answer, then go on talking."""
-    import pty
-
-    from tests.cli.conftest import environment
-
     model = script("Hm.", "word " * 400 + "never said", "Short answer.", delay=0.02)
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(tmp_path)
-        os.execve(
-            sys.executable, [sys.executable, "-m", "npcsdk", "play", "bram", "--model", model], environment()
-        )
     seen = bytearray()
+    with in_terminal("play", "bram", "--model", model, folder=tmp_path) as (shown, terminal):
 
-    def wait_for(text: bytes, count: int = 1) -> None:
-        while seen.count(text) < count:
-            seen.extend(os.read(terminal, 4096))
+        def wait_for(text: bytes, count: int = 1) -> None:
+            while seen.count(text) < count:
+                seen.extend(os.read(terminal, 4096))
 
-    wait_for(b"you")
-    os.write(terminal, b"tell me a story\n")
-    wait_for(b"word word word")
-    os.write(terminal, b"\x03")
-    wait_for(b"[stopped]")
-    wait_for(b"you", 2)
-    os.write(terminal, b"hello?\n")
-    wait_for(b"Short answer.")
-    os.write(terminal, b"/quit\n")
-    _, status = os.waitpid(child, 0)
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0
+        wait_for(b"you")
+        os.write(terminal, b"tell me a story\n")
+        wait_for(b"word word word")
+        os.write(terminal, b"\x03")
+        wait_for(b"[stopped]")
+        wait_for(b"you", 2)
+        os.write(terminal, b"hello?\n")
+        wait_for(b"Short answer.")
+        os.write(terminal, b"/quit\n")
+        assert shown.wait(30) == 0
     assert b"never said" not in seen
     assert signal.SIGINT.name.encode() not in seen
 

@@ -6,34 +6,21 @@ import contextlib
 import os
 import re
 import select
-import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from npcsdk.bridge.client import connect
 from npcsdk.bridge.server import Server
-from tests.bridge.conftest import OPENER, ROOT
+from tests.bridge.conftest import OPENER
+from tests.cli.conftest import in_terminal
 
 if sys.platform == "win32":
     pytest.skip("no pseudo-terminals", allow_module_level=True)
 
-import fcntl
-import pty
-import struct
-import termios
-
-# The terminal becomes the program's own, so that its Ctrl-C is a key.
-TOP = """
-import fcntl, signal, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a terminal's programs have it, a background job's do not
-from npcsdk.cli.main import main
-sys.argv = ["npcsdk", "top", "--every", "0.2", "--address", sys.argv[1]]
-sys.exit(main())
-"""
 WORKERS = [
     {"opener": OPENER, "name": "tavern", "prefix": "tavern/"},
     {"opener": OPENER, "name": "harbour", "prefix": "harbour/"},
@@ -61,39 +48,23 @@ class Screen:
             assert time.monotonic() < deadline, f"{pattern!r} is not on {self.told[-3000:]!r}"
 
 
-def test_top_shows_what_happens_and_ctrl_c_leaves() -> None:
+def test_top_shows_what_happens_and_ctrl_c_leaves(tmp_path: Path) -> None:
     server = Server(WORKERS, address="tcp://127.0.0.1:*")
     thread = threading.Thread(target=server.run)
     thread.start()
-    here, there = pty.openpty()
-    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    environment = {**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm-256color"}
     try:
-        with connect(server.address) as world:
-            shown = subprocess.Popen(
-                [sys.executable, "-c", TOP, server.address],
-                stdin=there,
-                stdout=there,
-                stderr=there,
-                env=environment,
-                start_new_session=True,
-            )
-            os.close(there)
-            screen = Screen(here)
+        command = ("top", "--every", "0.2", "--address", server.address)
+        with connect(server.address) as world, in_terminal(*command, folder=tmp_path) as (shown, terminal):
+            screen = Screen(terminal)
             screen.until(r"Testholm")
             screen.until(r"worker tavern\W+ready, 0 turns, 0 waiting, 0 restarts")
             world["tavern/mira"].say("hello").text()
             screen.until(r"worker tavern\W+ready, 1 turns")  # without a key
             screen.until(r"worker harbour\W+ready, 0 turns")
             screen.until(r"stop 1")
-            os.write(here, b"\x03")
-            try:
-                assert shown.wait(30) == 0
-            finally:
-                shown.kill()
-                shown.wait()
+            os.write(terminal, b"\x03")
+            assert shown.wait(30) == 0
             assert "Traceback" not in screen.told
     finally:
-        os.close(here)
         server.stop()
         thread.join(20)
