@@ -8,12 +8,14 @@ game gets ids.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match  # pyright: ignore[reportUnknownVariableType]
 
+from npcsdk.actions.checks import SOURCE
 from npcsdk.actions.formats.base import Call, ToolFormat
 from npcsdk.actions.schema import ActionDefinition
 from npcsdk.backends.base import Constraint
@@ -21,7 +23,6 @@ from npcsdk.conditions import ConditionError, compile_condition
 
 __all__ = ["BadCall", "Offer", "Offered", "make_offer", "state_values"]
 
-SOURCE = "x-from"
 MAX_STRING = 200
 """The greatest length of a generated string whose schema gives none: a small model must not run on in one."""
 MAX_INTEGER = 999_999_999
@@ -96,7 +97,7 @@ class Offer:
         properties = cast("Mapping[str, Mapping[str, Any]]", offered.schema.get("properties", {}))
         for name, schema in properties.items():
             if name not in arguments and schema.get("default") is not None:
-                arguments[name] = schema["default"]
+                arguments[name] = deepcopy(schema["default"])  # the game's own from now on
             value = arguments.get(name)
             if schema.get("type") == "integer" and isinstance(value, float):
                 arguments[name] = int(value)  # JSON Schema calls 3.0 an integer; the game's languages do not
@@ -206,13 +207,17 @@ def _narrow(
             del narrowed[name]
             continue
         ids[name] = values
+        names = list(values)
         narrowed[name] = {key: item for key, item in properties[name].items() if key != SOURCE}
-        if narrowed[name].get("default") not in values:
+        many = narrowed[name].get("type") == "array"
+        default: Any = narrowed[name].get("default")
+        chosen = cast("list[Any]", default) if many and isinstance(default, list) else [default]
+        if not all(one in names for one in chosen):
             narrowed[name].pop("default", None)  # it does not exist now
-        if narrowed[name].get("type") == "array":
-            narrowed[name]["items"] = {"enum": list(values)}
+        if many:
+            narrowed[name]["items"] = {"enum": names}
         else:
-            narrowed[name]["enum"] = list(values)
+            narrowed[name]["enum"] = names
     return Offered(definition, {**definition.parameters, "properties": narrowed}, ids)
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints, overload
 
-from npcsdk.actions.checks import name_problem, schema_problem
+from npcsdk.actions.checks import SOURCE, name_problem, named_targets, schema_problem
 from npcsdk.conditions import ConditionError, compile_condition
 from npcsdk.errors import ActionError
 
@@ -70,10 +70,11 @@ class ActionDefinition:
             )
         if problem := schema_problem(self.parameters):
             raise ActionError(
-                f"The parameters of action {name!r} are not a JSON Schema of type object: {problem}.",
+                f"The parameters of action {name!r} cannot be used: {problem}.",
                 hint='Give {"type": "object", "properties": {...}, "required": [...]}.',
                 code="bad_action_schema",
             )
+        object.__setattr__(self, "parameters", named_targets(self.parameters))
         if self.returns not in ("nothing", "result"):
             raise ActionError(
                 f"Action {name!r} returns {self.returns!r}.",
@@ -246,11 +247,7 @@ def handler_of(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(function, include_extras=True)
     return _typed(
         function,
-        {
-            name: hint
-            for name, hint in hints.items()
-            if name in properties and "x-from" not in properties[name]
-        },
+        {name: hint for name, hint in hints.items() if name in properties and SOURCE not in properties[name]},
     )
 
 

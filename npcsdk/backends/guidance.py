@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -155,15 +156,29 @@ class Guidance:
         try:
             matcher = LLMatcher(self._tokenizer, text, log_level=0)
             if matcher.is_error():
-                raise BackendError(
-                    f"The actions offered cannot be made a constraint: {matcher.get_error()}",
-                    code="constraint_unsupported",
-                    hint="Keep to plain JSON Schema in parameters: types, enum, minimum, maximum, maxLength.",
-                )
+                raise self._unsupported(entry[0], matcher.get_error())
         except BaseException as error:
             self._fail(entry, error)
         else:
             entry[1].set_result(matcher)
+
+    def _unsupported(self, constraint: Constraint, said: str) -> BackendError:
+        """The error that names the actions which cannot be held, of all that are offered."""
+        names = [
+            name
+            for name, schema in constraint.tools
+            if LLMatcher(
+                self._tokenizer,
+                grammar(replace(constraint, tools=((name, schema),)), self._encoding.token_id),
+                log_level=0,
+            ).is_error()
+        ]
+        what = f"The parameters of {', '.join(names)}" if names else "The actions offered"
+        return BackendError(
+            f"{what} cannot be made a constraint: {said.partition(chr(10))[0]}",
+            code="constraint_unsupported",
+            hint="Keep to plain JSON Schema in parameters: types, enum, minimum, maximum, maxLength.",
+        )
 
     def _fail(self, entry: tuple[Constraint, Future[LLMatcher]], error: BaseException) -> None:
         """What could not be compiled is not kept, so that a later turn is told so too."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +13,12 @@ from jsonschema import Draft202012Validator
 
 from npcsdk.actions.constraint import BadCall, Offer, make_offer, state_values
 from npcsdk.actions.formats import Call, load_format
-from npcsdk.actions.schema import ActionDefinition
+from npcsdk.actions.schema import ActionDefinition, definition_of
+from npcsdk.errors import ActionError
 
 FORMAT = load_format("nemotron")
 GATE = {"type": "string", "x-from": "state.nearby"}
+NEAR = pydantic.Field(json_schema_extra={"x-from": "state.nearby"})
 
 
 def definition(
@@ -134,6 +137,43 @@ def test_several_targets_at_once() -> None:
     offer = make_offer([gather], {"nearby": [{"name": "herb", "id": 1}, {"name": "root", "id": 2}]})
     assert offer.check(Call("act", {"items": ["root", "herb"]}))[1] == {"items": [2, 1]}
     assert refused(offer, "act", {"items": ["herb", "moon"]}).code == "bad_arguments"
+
+
+def test_targets_are_named_whatever_type_their_ids_have() -> None:
+    """As a game in Python writes it, whose ids are numbers; a list that may be left out is empty then."""
+
+    def attack(
+        target: Annotated[int, NEAR],
+        then: Annotated[int | None, NEAR] = None,
+        others: Annotated[list[int], NEAR] = [],  # noqa: B006
+        allies: list[Annotated[int, NEAR]] = [],  # noqa: B006
+    ) -> None: ...
+
+    offer = make_offer(
+        [definition_of(attack)], {"nearby": [{"name": "wolf", "id": 7}, {"name": "bear", "id": 8}]}
+    )
+    assert refused(offer, "attack", {"target": 7}).code == "bad_arguments"
+    given = {"target": "wolf", "others": ["bear"], "allies": ["wolf"], "then": "bear"}
+    expected = {"target": 7, "others": [8], "allies": [7], "then": 8}
+    assert offer.check(Call("attack", given))[1] == expected
+    first = offer.check(Call("attack", {"target": "wolf"}))[1]
+    assert first == {"target": 7, "others": [], "allies": []}
+    first["others"].append(9)  # the game's own list, not the next turn's
+    assert offer.check(Call("attack", {"target": "wolf"}))[1]["others"] == []
+    held = dict(offer.constraint(FORMAT, 1).tools)["attack"]["properties"]
+    assert held["target"] == held["then"] == {"type": "string", "enum": ["wolf", "bear"]}
+    assert held["others"]["items"] == held["allies"]["items"] == {"enum": ["wolf", "bear"]}
+
+
+@pytest.mark.parametrize(
+    "inner", [{"type": "object", "properties": {"who": GATE}}, {"type": "array", "items": {"items": GATE}}]
+)
+def test_a_target_inside_of_a_parameter_is_refused_where_it_is_defined(inner: dict[str, Any]) -> None:
+    """It would be free text, and the game would aim at what does not exist."""
+    with pytest.raises(ActionError) as caught:
+        definition("give", order=inner)
+    assert caught.value.code == "bad_action_schema"
+    assert "x-from" in caught.value.message
 
 
 def test_a_name_is_legal_as_the_prompt_spells_it() -> None:

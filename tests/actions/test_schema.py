@@ -241,6 +241,7 @@ def schema(**items: Any) -> dict[str, Any]:
     return {"name": "a", "parameters": {"type": "object", **items}}
 
 
+FEW = {"type": "array", "minItems": 3, "maxItems": 1}
 BAD: dict[str, Any] = {
     "no object": ["wave"],
     "text": "wave",
@@ -261,6 +262,20 @@ BAD: dict[str, Any] = {
     "required without properties is text": schema(required="x"),
     "an enum is text": schema(properties={"x": {"enum": "abc"}}),
     "a pattern is broken": schema(properties={"x": {"pattern": "("}}),
+    "a pattern that looks around": schema(properties={"x": {"type": "string", "pattern": "^(?!a)b"}}),
+    "a pattern that looks back, in a list": schema(
+        properties={"x": {"type": "array", "items": {"type": "string", "pattern": r"(a)\1"}}}
+    ),
+    "a parameter may be anything": schema(properties={"x": True}),
+    "a parameter may be nothing": schema(properties={"x": False}),
+    "no number is so": schema(properties={"x": {"type": "integer", "minimum": 5, "maximum": 1}}),
+    "no text is so, in one of several": schema(
+        properties={"x": {"anyOf": [{"type": "string", "minLength": 9, "maxLength": 3}, {"type": "null"}]}}
+    ),
+    "no list is so": schema(properties={"x": {"$ref": "#/$defs/t"}}, **{"$defs": {"t": FEW}}),
+    "an enum of another type": schema(properties={"x": {"type": "integer", "enum": ["one", 2.5]}}),
+    "an empty enum": schema(properties={"x": {"enum": []}}),
+    "requires what it does not describe": schema(properties={"gate": {"type": "string"}}, required=["gaet"]),
     "a bound is text": schema(properties={"x": {"minimum": "1"}}),
     "a default is not JSON": schema(properties={"x": {"default": b"x"}}),
     "a default is not a number": schema(properties={"x": {"default": float("nan")}}),

@@ -263,6 +263,19 @@ def test_a_schema_that_cannot_be_held_is_refused_and_the_next_one_is_not() -> No
     assert accepts("fine", Constraint(opening="<toolcall>", closing="</toolcall>", tools=TOOLS))
 
 
+def test_what_cannot_be_held_is_named_of_all_that_is_offered() -> None:
+    never = {
+        "type": "object",
+        "properties": {"x": {"type": "integer", "multipleOf": 7, "maximum": 6, "minimum": 1}},
+    }
+    around = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(?!a)b$"}}}
+    tools = (*TOOLS, ("look", around), ("never", {**never, "required": ["x"]}))
+    with pytest.raises(BackendError) as caught:
+        GUIDANCE["byte-level"].start(Constraint(opening="<toolcall>", closing="</toolcall>", tools=tools))
+    assert "The parameters of look, never cannot" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
 def test_guides_of_one_constraint_are_independent() -> None:
     constraint = Constraint(opening="<toolcall>", closing="</toolcall>", tools=TOOLS, max_calls=1)
     assert accepts(CALL, constraint)

@@ -91,8 +91,9 @@ def test_nobody_else_is(wrong: str, secured: tuple[str, str, str]) -> None:
         )
     with client:
         client.socket.setsockopt(zmq.RCVTIMEO, 400)
-        client.socket.send(codec.encode(m.Hello(client="x")))
+        client.socket.setsockopt(zmq.SNDTIMEO, 400)  # there is nobody to send to once it has been turned away
         with pytest.raises(zmq.Again):
+            client.socket.send(codec.encode(m.Hello(client="x")))
             client.socket.recv()
     with Keyed(address, player).greets() as other:
         other.sends(codec.encode(m.Ping(nonce=1)))
