@@ -52,6 +52,8 @@ def narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
     elif made.get("type") == "string" and isinstance(made.get("enum"), list | tuple):
         values = cast("Sequence[Any]", made["enum"])
         made["enum"] = named(values, line) or list(values)
+    elif made.get("type") == "array" and (listed := _listed(made, line)):
+        made["const"] = listed
     elif made.get("type") == "string" and not made.keys() & {"enum", "const", "pattern", "format"}:
         made["pattern"] = _PLAIN
     elif made.get("type") == "integer" and not made.keys() & {"enum", "const"}:
@@ -59,6 +61,15 @@ def narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
         if said := [number for number in numbers(line) if least <= number <= most]:
             made["enum"] = list(dict.fromkeys(said))
     return made
+
+
+def _listed(schema: Mapping[str, Any], line: str) -> list[Any]:
+    """Of a list's choices those that the line names in full; nothing where they are too few or too many."""
+    said = set(content_words(line))
+    items = cast("Mapping[str, Any]", schema["items"] if isinstance(schema.get("items"), Mapping) else {})
+    values = cast("Sequence[Any]", items.get("enum", ()))
+    found = [value for value in values if said.issuperset(words := content_words(str(value))) and words]
+    return found if schema.get("minItems", 1) <= len(found) <= schema.get("maxItems", math.inf) else []
 
 
 def draft(name: str, schema: Mapping[str, Any], line: str, *, names: Collection[str] = ()) -> str:

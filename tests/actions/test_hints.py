@@ -75,6 +75,21 @@ def test_what_need_not_be_said_stands_there_only_when_it_is(line: str, arguments
 @pytest.mark.parametrize(
     ("line", "arguments"),
     [
+        ("Give me the rope and your old boots.", '{"things": ["rope", "old boots"]}'),
+        ("some boots and a lantern", '{"things": ["lantern"]}'),
+        ("rope, lantern, candle, old boots, all of it", '{"things": ?}'),
+        ("give me something", '{"things": ?}'),
+    ],
+)
+def test_a_list_holds_what_the_line_names_of_it(line: str, arguments: str) -> None:
+    things = {"enum": ["rope", "lantern", "candle", "old boots"]}
+    many = schema("things", things={"type": "array", "items": things, "minItems": 1, "maxItems": 3})
+    assert hinted(line, many) == arguments
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
         ("go and tell Old Brenna about it", '{"who": "Old Brenna"}'),
         ("Please tell Ogilvy-Huang, will you?", '{"who": "Ogilvy-Huang"}'),
         ("tell Mira, tell Bram", '{"who": ?}'),
