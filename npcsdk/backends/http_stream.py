@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,6 +29,8 @@ _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
 _ASK_S = 5.0
 _LOOK_S = 0.02
+_HUNG_UP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""It may be that a connection from before was closed while it was taken for the next request."""
 _ERROR_BYTES = 16 << 10
 END = b"[DONE]"
 
@@ -118,17 +121,20 @@ class HttpStreams:
                 raise self._failed(error, begun=True) from error
 
     def ask(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON object from the server, once, with little patience.
+        """A JSON object from the server, with little patience.
 
         Raises:
             BackendError: as `post` does, or ``reply_malformed``.
         """
         if self._closed.is_set():
             raise _closed()
+        extensions = {"gone": self._closed.is_set}
+        ask = partial(self._client.request, method, url, json=body, timeout=_ASK_S, extensions=extensions)
         try:
-            response = self._client.request(
-                method, url, json=body, timeout=_ASK_S, extensions={"gone": self._closed.is_set}
-            )
+            try:
+                response = ask()
+            except _HUNG_UP:
+                response = ask()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._failed(error) from error
         except (
@@ -163,7 +169,7 @@ class HttpStreams:
         until = float("inf")
         extensions = {"gone": lambda: gone() or time.monotonic() > until}
         for attempt in range(_ATTEMPTS):
-            accepted = heard = False
+            accepted = heard = hung_up = False
             wait = ""
             try:
                 with self._client.stream(
@@ -207,9 +213,10 @@ class HttpStreams:
                     error, httpx.ReadTimeout | httpx.InvalidURL | httpx.UnsupportedProtocol
                 ):
                     raise failure from error
+                hung_up = attempt == 0 and isinstance(error, _HUNG_UP)
             if attempt == _ATTEMPTS - 1:
                 raise failure
-            pause = float(wait) if wait.isdecimal() else _PAUSE_S * 2**attempt
+            pause = float(wait) if wait.isdecimal() else 0.0 if hung_up else _PAUSE_S * 2**attempt
             self._rest(min(pause, _LONGEST_PAUSE_S), gone)
 
     def _rest(self, seconds: float, gone: Callable[[], bool]) -> None:

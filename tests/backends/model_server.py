@@ -24,6 +24,7 @@ class ModelServer:
     props: dict[str, Any] | None = None
     counts: bool = False
     version: str = ""
+    hang_up: int = 0
     answers: list[Answer] = field(default_factory=list)
     answer: Answer | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -59,6 +60,10 @@ class Handler(BaseHTTPRequestHandler):
         self.path = urlsplit(self.path).path
         state = self.state
         state.clients.append(self.client_address)
+        if state.hang_up:
+            state.hang_up -= 1
+            self.close_connection = True
+            return None
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/tokenize":
             if not state.counts:

@@ -374,6 +374,15 @@ def test_a_connection_serves_the_next_reply(server: ModelServer) -> None:
     backend.close()
 
 
+def test_a_question_is_repeated_when_the_connection_was_closed(server: ModelServer) -> None:
+    server.counts, server.props = True, {"default_generation_settings": {"n_ctx": 1024}}
+    backend = load(server)
+    server.hang_up = 1
+    assert backend.count("gatekeeper blacksmith") == 2  # as the server counts; an estimate is greater
+    assert server.hang_up == 0
+    backend.close()
+
+
 def test_a_proxy_of_the_environment_is_used(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
     monkeypatch.delenv("no_proxy", raising=False)
