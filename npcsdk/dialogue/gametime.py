@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from time import time
 from typing import Any, cast
 
@@ -41,8 +42,10 @@ class GameTime:
             value = state.get(name)
             if value is None and "." in name:
                 value = _nested(state, name.split("."))
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                return float(value)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                with suppress(OverflowError):  # a whole number beyond all time
+                    if math.isfinite(value):
+                        return float(value)
         return None
 
 

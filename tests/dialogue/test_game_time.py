@@ -27,6 +27,7 @@ DAY = 86_400.0
         (None, {"time": "dusk"}, None),
         (None, {"time": True}, None),
         (None, {"time": float("nan")}, None),
+        (None, {"time": 10**400}, None),
         ("world.clock", {"world": {"clock": 3}, "time": 7}, 3.0),
         ("world.clock", {"world.clock": 4}, 4.0),
         ("world.clock", {"world": "round", "time": 7}, None),
