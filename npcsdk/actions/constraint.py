@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
@@ -181,7 +182,7 @@ def _holds(condition: str, state: Mapping[str, Any]) -> bool:
 def _lacking(definition: ActionDefinition, state: Mapping[str, Any]) -> str:
     """What the state has too little of for the action's cost, in words; "" when it has enough."""
     for what, amount in definition.cost.items():
-        if not _holds(f"{what} >= {amount!r}", state):
+        if not _holds(f"{what} >= {Decimal(repr(amount)):f}", state):  # conditions know no exponents
             return f"it costs {amount:g} {what}, and there is less"
     return ""
 

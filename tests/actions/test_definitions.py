@@ -189,6 +189,13 @@ def test_cost(state: dict[str, Any], offered: bool) -> None:
         assert "costs" in offer.withheld["bribe"]
 
 
+@pytest.mark.parametrize("amount", [0.00001, 2.5, 10**16, 1e16])
+def test_a_cost_of_any_size(amount: float) -> None:
+    dear = ActionDefinition(name="bribe", cost={"gold": amount})
+    assert make_offer([dear], {"gold": amount}).actions
+    assert not make_offer([dear], {"gold": amount / 2}).actions
+
+
 def test_cooldowns_are_each_characters_own() -> None:
     bow, wave = ActionDefinition(name="bow", cooldown=10), ActionDefinition(name="wave")
     cooldowns = Cooldowns()
