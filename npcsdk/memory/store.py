@@ -147,7 +147,8 @@ class Store:
         return [] if found == ["ok"] else found
 
     def scrub(self) -> None:
-        """Leaves nothing of deleted records in the file or its write-ahead log."""
+        """Leaves nothing of deleted records in the file, its write-ahead log, and damaged files beside it."""
+        self.drop_damaged()
         with self.lock, self.translated():
             self.db.execute("VACUUM")
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -156,7 +157,14 @@ class Store:
         """Deletes damaged files that were kept when a journal was salvaged: nothing can be taken out of them."""
         if self._directory is not None:
             for path in self._directory.glob(_ASIDE.format("*") + "*"):
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise MemoryStoreError(
+                        f"The damaged file {path} cannot be deleted: {error}.",
+                        hint="It may tell of who is to be forgotten: delete it by hand.",
+                        code="forget_unfinished",
+                    ) from error
 
     def make_room(self) -> None:
         """Makes the write-ahead log as long as it will be before it is used again from its beginning. Once is enough.
