@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -139,6 +140,13 @@ def test_what_is_no_json(vectors: Path, text: str) -> None:
 
 def test_zmtp_at_every_cut() -> None:
     run(build("tests/zmtp.cpp", *CHECKED))
+
+
+def test_what_arrives_bent_and_cut() -> None:
+    """More of it, with sanitizers: ``NPCSDK_FUZZ=500000 NPCSDK_SANITIZE=1``."""
+    good = "\n".join(one["bytes"] for one in MESSAGES)
+    inputs = os.environ.get("NPCSDK_FUZZ", "3000")
+    run(build("tests/wire_fuzz.cpp", *CHECKED), inputs, stdin=good, timeout=280)
 
 
 def test_the_state_machine() -> None:

@@ -218,11 +218,11 @@ def test_a_part_has_its_characters_under_their_names() -> None:
     with pytest.raises(WorldError, match="tavern/tom"):
         part.open("tavern/tom", player="p", conversation=None)
     part.set_values("tavern/mira", {"trust": 1}, player="p")
-    part.remember("tavern/*", "x", player="", importance=0.5, at=None)
-    part.remember("*", "y", player="", importance=0.5, at=None)
+    part.remember("tavern/*", "x", player="", importance=0.5, at=None, place="")
+    part.remember("*", "y", player="", importance=0.5, at=None, place="mill")
     with pytest.raises(WorldError):
-        part.remember("tavern/tom", "z", player="", importance=0.5, at=None)
-    assert world.notes == [("mira", "p", {"trust": 1}), ("*", "", "x"), ("*", "", "y")]
+        part.remember("tavern/tom", "z", player="", importance=0.5, at=None, place="")
+    assert world.notes == [("mira", "p", {"trust": 1}), ("*", "", "x"), ("*", "", "y", "mill")]
     part.save("tavern/dawn")
     part.save("dusk")
     assert part.slots() == ["dawn", "dusk"]
