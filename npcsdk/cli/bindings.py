@@ -108,7 +108,7 @@ def bindings(
         listed = "\n".join(f"  {path}" for path in sorted(plan.changed))
         errors.print(listed, markup=False)
         raise WorldError(
-            f"{len(plan.changed)} files were changed by somebody else, and were left alone.",
+            f"Changed by somebody else, and left alone: {len(plan.changed)} of the files.",
             hint="Move your changes out of the package, or overwrite them with --force.",
             code="changed_files",
         )

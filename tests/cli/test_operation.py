@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
+import inspect
 import json
 import logging
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -112,6 +115,23 @@ def test_the_example_configuration_is_one() -> None:
     settings = read_settings(ROOT / "examples" / "serve" / "npcsdk.yaml")
     assert settings.bounds().turns_per_minute == 240
     assert settings.access() == Access()
+
+
+def test_the_example_service_and_start_script_run_this_command() -> None:
+    serve = ROOT / "examples" / "serve"
+    unit = configparser.ConfigParser(interpolation=None, comment_prefixes=("#",))
+    unit.optionxform = str
+    unit.read_string((serve / "npcsdk.service").read_text(encoding="utf-8"))
+    program, *service = shlex.split(unit["Service"]["ExecStart"])
+    assert Path(program).name == "npcsdk"
+    assert (
+        int(unit["Service"]["TimeoutStopSec"]) > inspect.signature(Server).parameters["drain_timeout"].default
+    )
+    script = (serve / "start.cmd").read_text(encoding="utf-8")
+    (line,) = [line for line in script.splitlines() if " serve " in line]
+    for arguments in (service, shlex.split(line.partition(".exe ")[2])):
+        done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+        assert (done.exit_code, "cannot be read" in done.stderr) == (2, True)  # only the file is not there
 
 
 @pytest.mark.parametrize(
