@@ -234,6 +234,11 @@ def _cpp_struct(type_name: str, definition: ActionDefinition) -> list[str]:
     taken = {"name", "from", "made", "arguments", type_name, *names}
     lines = [f"/// {_comment(definition.description)}", f"struct {type_name} {{"]
     lines.append(f"    static constexpr const char* name = {_quoted(definition.name)};")
+    lines += [
+        f"    // {_comment(field.name)}: no plain value; the game reads it from the arguments"
+        for field in _fields(definition)
+        if field.kind != "enum" and field.kind not in _CPP
+    ]
     reading: list[str] = []
     local = _distinct(("value",), names)[0]
     for name, field in zip(names, fields, strict=True):

@@ -226,6 +226,10 @@ def test_the_csharp_has_every_field() -> None:
     assert text.count("{") == text.count("}")
 
 
+def test_the_cpp_names_what_it_leaves_to_the_game() -> None:
+    assert "    // things: no plain value;" in cpp("World", NASTY)
+
+
 def test_no_world_has_a_name_that_breaks_out_of_the_comment(tmp_path: Path) -> None:
     world: Any = "x\nint injected = 1; //"
     for text in (cpp(world, []), csharp(world, [])):
