@@ -2,7 +2,8 @@
 
 Three of the worlds are written for this and lie beside the questions in ``memory_questions``; the fourth ships.
 Half of the measure are questions as players ask them (`asked`), the other questions that share no word of
-meaning with their passage (`no_shared_word`): those a word index cannot answer.
+meaning with their passage: those a word index cannot answer. Of these the first were looked at when a threshold was
+chosen (`no_shared_word`), the others were written after that and choose nothing (`held_out`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ __all__ = ["KINDS", "Question", "Sheet", "answered", "share", "sheets"]
 
 FOLDER = Path(__file__).parent / "memory_questions"
 SHIPPED = Path(__file__).parents[1] / "personas"
-KINDS: tuple[Literal["asked", "no_shared_word"], ...] = ("asked", "no_shared_word")
+Kind = Literal["asked", "no_shared_word", "held_out"]
+KINDS: tuple[Kind, ...] = ("asked", "no_shared_word", "held_out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Question:
 
     text: str
     passage: str
-    kind: Literal["asked", "no_shared_word"]
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def answered(
         memory.close()
 
 
-def share(results: Sequence[tuple[Question, list[str]]], kind: str) -> float:
-    """Of the questions of a kind, how many have their passage among what was found."""
-    counted = [question.passage in found for question, found in results if question.kind == kind]
+def share(results: Sequence[tuple[Question, list[str]]], *kinds: str) -> float:
+    """Of the questions of some kinds, how many have their passage among what was found."""
+    counted = [question.passage in found for question, found in results if question.kind in kinds]
     return sum(counted) / len(counted)

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from npcsdk.memory.focus import sentences
 from npcsdk.memory.lexical import LexicalIndex
 from npcsdk.memory.query import Query, best
 from npcsdk.memory.registry import Embedder, Vectors
@@ -44,6 +45,7 @@ class LoreShelf:
         self.words = LexicalIndex()
         self._terms: list[frozenset[str]] = []
         self._vectors = ExactVectors(embedder.dimensions)
+        self._sentences: tuple[Vectors, npt.NDArray[np.intp]] | None = None  # and of which passage each is
         self._known: dict[frozenset[str], npt.NDArray[np.bool_]] = {}
         for passage in self.passages:
             body, title = terms(passage.text), terms(passage.title)
@@ -59,6 +61,11 @@ class LoreShelf:
             made = ExactVectors(self._embedder.dimensions)
             texts = [f"{passage.title}\n{passage.text}" for passage in self.passages]
             made.add(range(len(texts)), self._embedder.embed(texts))
+            if self._embedder.meaning and not self._embedder.instant:
+                pieces = [sentences(passage.text) or [passage.title] for passage in self.passages]
+                owners = np.repeat(np.arange(len(pieces)), [len(each) for each in pieces])
+                rows = self._embedder.embed([sentence for each in pieces for sentence in each])
+                self._sentences = rows, owners
             self._vectors = made
 
     def candidates(self, query: Query, vector: Vectors, tags: Collection[str], limit: int) -> list[Candidate]:
@@ -68,7 +75,7 @@ class LoreShelf:
         known = self._knows(frozenset(tags))
         scores, coverage = query.scores(self.words, len(self.passages))
         near = self._vectors.similarities(vector) if vector.any() else []
-        cosines = np.array([cosine for _, cosine in near])
+        cosines = self._with_sentences(np.array([cosine for _, cosine in near]), vector)
         chosen = dict.fromkeys(best(np.where(known, scores, 0.0), limit))
         if near:
             chosen |= dict.fromkeys(best(np.where(known, cosines, 0.0), limit))
@@ -82,6 +89,18 @@ class LoreShelf:
             )
             for number in chosen
         ]
+
+    def _with_sentences(self, cosines: npt.NDArray[np.float64], vector: Vectors) -> npt.NDArray[np.float64]:
+        """A passage tells of several things, a question asks for one: half counts the nearest sentence, half the whole.
+
+        Only for what reads sentences; a sum of words knows no more of a sentence than of a passage.
+        """
+        if self._sentences is None or not len(cosines):
+            return cosines
+        rows, owners = self._sentences
+        nearest = np.full(len(cosines), -1.0)
+        np.maximum.at(nearest, owners, rows @ vector)
+        return (cosines + nearest) / 2.0
 
     @staticmethod
     def key(number: int) -> int:

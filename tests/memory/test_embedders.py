@@ -18,12 +18,14 @@ import pytest
 from npcsdk.dialogue.world import open_memory as open_memory_of
 from npcsdk.errors import MemoryStoreError, MissingExtra
 from npcsdk.memory.embed import HashingEmbedder
+from npcsdk.memory.lore import LoreShelf
+from npcsdk.memory.query import Query
 from npcsdk.memory.recall import Memory
 from npcsdk.memory.registry import make_embedder
 from npcsdk.memory.vectors import ExactIndex
 from npcsdk.persona.loader import load_world
 from npcsdk.persona.starter import shipped_world
-from tests.memory.helpers import LORE, event, texts
+from tests.memory.helpers import LORE, Lore, event, texts
 
 Open = Callable[..., Memory]
 
@@ -292,6 +294,27 @@ def minilm() -> str:
     folder = Path(found.origin).parent / "model"
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == WEIGHTS
     return str(folder)
+
+
+def test_what_reads_sentences_finds_one_in_a_passage_that_tells_of_much() -> None:
+    """By whole passages the first would be nearer."""
+
+    class Sentences:
+        name, dimensions, instant, meaning = "sentences", 3, False, True
+
+        def embed(self, texts: Sequence[str]) -> Any:
+            near = {"Dogs bark.": (1.0, 0.0), "q": (1.0, 0.0), "first\nDogs and cats.": (0.6, 0.8)}
+            rows = [near.get(text, (0.5, 0.5) if "\n" in text else (0.0, 1.0)) for text in texts]
+            return np.array([[*row, 0.0] for row in rows], np.float32)
+
+    lore = (Lore("a", "Dogs and cats.", "first"), Lore("b", "Cats mew. Dogs bark.", "second"))
+    embedder: Any = Sentences()
+    shelf = LoreShelf(lore, embedder)
+    shelf.prepare()
+    vector = embedder.embed(["q"])[0]
+    found = shelf.candidates(Query.of("q", (shelf.words,)), vector, (), 5)
+    cosines = {shelf.key(one.key): one.cosine for one in found}
+    assert cosines == {0: pytest.approx(0.3), 1: pytest.approx(0.75)}
 
 
 @pytest.mark.filterwarnings("ignore")
