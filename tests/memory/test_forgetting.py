@@ -171,7 +171,7 @@ PARTS = st.text(st.sampled_from('aAd \x00\x01\n-"\\éÉİıKſßn'), max_size=6)
 TEXTS = st.builds(lambda *parts: "".join(parts), PARTS, NAMES | st.just(""), PARTS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     person=NAMES,
     written=st.lists(

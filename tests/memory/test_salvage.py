@@ -105,7 +105,7 @@ def positions(found: Salvaged) -> set[int]:
 # -- reading
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_whatever_page_is_damaged_the_others_are_read_and_nothing_is_made_up(sound: Any, data: Any) -> None:
     _, records, content = sound
