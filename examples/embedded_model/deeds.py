@@ -211,7 +211,7 @@ def no_tool_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
             {n.split("_")[0] for n in other.deed.names} & stems
         ):
             req = toolbox.request(t.lex, other, [])
-            if not t.asked(req.line) or r.random() < offered.MISLED:
+            if not t.asked(req.line) or r.random() < offered.MISLED / 2:
                 break
     rows = contexts_for(t, None, r.choice([0, 0, 1, 2]))[0]
     t.ask(ask(r, req.line), rows)
@@ -237,7 +237,7 @@ def chat_turn(t: Talk, tools: list[toolbox.Tool]) -> None:
     if not lines:
         return social_turn(t)
     line = r.choice(lines)
-    if t.asked(line) and r.random() > offered.MISLED:
+    if t.asked(line) and r.random() > offered.MISLED / 2:
         return social_turn(t)
     asks = line.endswith("?") or ASKS.match(line)
     t.ask(F.typed(r, line) if asks else line, contexts_for(t, None, r.choice([0, 0, 1]))[0])

@@ -51,7 +51,7 @@ SKILLS = {
     "unknown": 20,
     "knowledge": 9,
     "recall": 8,
-    "identity": 24,
+    "identity": 30,
     "persona": 9,
     "social": 11,
     "look": 4,

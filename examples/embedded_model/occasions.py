@@ -69,6 +69,8 @@ def learnable(reply: str, prompt: str) -> bool:
 
 def answer(t: Talk, kind: str, line: str, reply: str, rows: Sequence[str], known: bool) -> str:
     """A hand-written reply, or what a network of this size can learn in its place; `rows` are the passages offered."""
+    if asks_who(line, f"{t.me.name} {t.me.role} {t.me.setting}"):
+        return sentence(t, kind, line)
     said = [turn.text for turn in t.conv.turns[-6:]]
     if learnable(reply, "\n".join([t.me.system, line, *said])) or t.rng.random() < KEPT:
         return reply

@@ -14,7 +14,7 @@ from phrases import content, words
 from render import Conversation
 
 from npcsdk.prompt.build import now_lines
-from npcsdk.prompt.introduction import introduction
+from npcsdk.prompt.introduction import asks_who, introduction
 
 WHO = words("WHO")
 WHAT = words("WHAT")
@@ -280,6 +280,8 @@ def identity_turn(t: Talk) -> None:
         )
     elif me.about and k < 0.93:
         q, a = r.choice(me.about)
+        if asks_who(q):
+            a = f"{introduction(me.name, me.role)} {a}"
     else:
         q, a = (
             r.choice(ABOUT_ASKED),

@@ -149,7 +149,7 @@ def invent(lex: Lexicon, deed: Deed | None = None) -> Tool:
         if least >= 1 and rng.random() < 0.2:
             spec |= {"minimum": 1} | ({"maximum": 1000} if rng.random() < 0.5 else {})
         elif spec["type"] == "string" and not choices and rng.random() < 0.08:
-            spec["maxLength"] = rng.choice([20, 40, 60, 80])
+            spec["maxLength"] = rng.choice([60, 80, 100])
         if p.optional and spec["type"] == "boolean" and rng.random() < 0.3:
             spec["default"] = False
         properties[key] = spec

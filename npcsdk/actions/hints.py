@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from npcsdk.actions.quantities import numbers
@@ -20,6 +20,13 @@ __all__ = ["draft", "narrowed"]
 _OPEN: Final = "?"
 _PLAIN: Final = r"^[^{}<>]{1,60}$"
 _MOST_CHOICES = 6
+_MOST_LEFT = 3
+_ASKING_WORDS: Final = """
+want wants need needs like get got give gives take make put set go come look find try could please pls plz quick
+quickly hurry deal trade let lets let's now today tonight just some any more good fine ok okay thanks friend sir madam
+miss master lord lady boy kid man chum mate buddy about against over again back i'd i'll i'm i've
+"""
+_ASKING: Final = frozenset(_ASKING_WORDS.split())
 _MOST_READ = 1000
 """Characters of a line; who writes more asks for nothing that is simple."""
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -48,7 +55,13 @@ def narrowed(schema: Mapping[str, Any], line: str) -> Mapping[str, Any]:
     made = dict(schema)
     if "properties" in made:
         properties = cast("Mapping[str, Mapping[str, Any]]", made["properties"])
-        made["properties"] = {name: narrowed(item, line) for name, item in properties.items()}
+        required = made.get("required", ())
+        made["properties"] = {
+            name: _switch(name, item, line, name in required)
+            if item.get("type") == "boolean"
+            else narrowed(item, line)
+            for name, item in properties.items()
+        }
     elif made.get("type") == "string" and isinstance(made.get("enum"), list | tuple):
         values = cast("Sequence[Any]", made["enum"])
         made["enum"] = named(values, line) or list(values)
@@ -72,6 +85,11 @@ def _listed(schema: Mapping[str, Any], line: str) -> list[Any]:
     return found if schema.get("minItems", 1) <= len(found) <= schema.get("maxItems", math.inf) else []
 
 
+def _switch(name: str, item: Mapping[str, Any], line: str, required: bool) -> Mapping[str, Any]:
+    said = _known(name, item, line[:_MOST_READ], required)
+    return item if said is None or "enum" in item else {**item, "enum": [said]}
+
+
 def draft(name: str, schema: Mapping[str, Any], line: str, *, names: Collection[str] = ()) -> str:
     """The call of action ``name`` as far as ``line`` says it: ``{"name": "pour", "arguments": {"drink": ?}}``.
 
@@ -88,6 +106,9 @@ def draft(name: str, schema: Mapping[str, Any], line: str, *, names: Collection[
     about = " ".join([name, *(str(properties[key].get("description", "")) for key in texts), *names])
     said = _names(line, about)
     people = dict(zip(texts, said, strict=True)) if len(said) == len(texts) else {}
+    if not said and len(texts) == 1 and texts[0] in required:
+        explained = " ".join([about, *_explaining(properties)])
+        people = {texts[0]: left} if (left := _left_over(line, explained)) else {}
     parts: list[str] = []
     for key, item in properties.items():
         value = _known(key, item, line, key in required)
@@ -158,6 +179,28 @@ def _names(line: str, about: str) -> list[str]:
                 continue
         names.append(name)
     return names
+
+
+def _explaining(properties: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for key, item in properties.items():
+        yield key
+        yield str(item.get("description", ""))
+        yield from map(str, cast("Sequence[Any]", item.get("enum", ()))[:_MOST_CHOICES])
+
+
+def _left_over(line: str, explained: str) -> str:
+    """The one stretch of a line's words that nothing else ``explained``, or ""."""
+    known = set(content_words(explained))
+    runs: list[list[str]] = [[]]
+    for word in _WORD.findall(line):
+        stems = content_words(word)
+        a_number = bool(numbers(word)) and (word.isalpha() or word[0].isdigit())
+        if stems and word.casefold() not in _ASKING and not a_number and not known.issuperset(stems):
+            runs[-1].append(word)
+        elif runs[-1]:
+            runs.append([])
+    found = [run for run in runs if run]
+    return " ".join(found[0]) if len(found) == 1 and len(found[0]) <= _MOST_LEFT else ""
 
 
 def _open(item: Mapping[str, Any]) -> str:

@@ -68,7 +68,7 @@ _AT_ONCE: Final = 3
 _NEAR_BEST: Final = 0.5
 _FITS_AS_WELL: Final = 0.9
 
-CLEAR: Final = 1.5
+CLEAR: Final = 1.0
 """A score that small talk seldom reaches: the line asks for the action, or speaks of what it is about."""
 
 

@@ -19,9 +19,11 @@ _PLAINLY: Final = re.compile(
     r"\bwho(?:'?s| is|’s)?(?: (?:the \w+|in \w+(?: name)?|on earth))? (?:are|r|might|may|would) (?:you|u|ya|ye)\b"
     r"(?! \w+ing\b| to\b)"
     r"|\bwhat(?:'s| is it|’s it)?(?: that)?(?: do| does)? (?:you|u|ya|ye) (?:all )?do\b"
-    r"(?=\W*$|[,;]| (?:all day|here|there|down|up|in|on|at|out|over|around|round|under|behind|aboard))"
+    r"(?=\W*$|[,;]| (?:all day|for|here|there|down|up|in|on|at|out|over|around|round|under|behind|aboard))"
     r"|\b(?:your|ur|yr|yer|thy)(?: (?:real|full|true|first|last|own|line of|place of))? (?:name|rank|job|work|trade"
-    r"|profession|occupation|vocation|role|post|position|office|duty|duties|business|calling|craft|function|story)\b"
+    r"|profession|occupation|vocation|role|post|position|task|place|line|living|office|duty|duties|business|calling"
+    r"|craft|function|story)\b"
+    r"|\bwho(?:'?s| is|’s| stands| sits| goes)?(?: (?:it|that))?(?: \w+ing)? (?:there\b|behind (?:that|this)\b)"
     r"|\b(?:what|how)\b.*\b(?:(?:are|r) (?:you|u) called|calls? (?:you|u)\b)"
 )
 _YOU_WORDS: Final = "you u ya ye your ur yr yours yourself yourselves thou thee thy thyself yer"
@@ -37,6 +39,7 @@ _WHO: Final = frozenset({"who", "whos", "whom", "whose"})
 _WHAT: Final = frozenset({"what", "whats", "wat", "wut", "which"})
 _BEING: Final = frozenset({"do", "does", "doing", "done", "d", "are", "re", "r", "art", "were", "be", "dost"})
 _HERE: Final = frozenset({"there", "this", "goes", "dis", "asking"})
+_WHO_GOES: Final = _WHO | _HERE | {"is", "s", "it", "that"}
 _TALK: Final = frozenset({"speaking", "speak", "talking", "talk"})
 _YOUR: Final = frozenset({"your", "ur", "yours", "thy"})
 _NOUNS: Final = frozenset({"name", "rank", "job", "trade", "profession", "role", "title", "occupation"})
@@ -73,7 +76,7 @@ def asks_who(line: str, own: str = "") -> bool:
     said = _WORD.findall(_CALLED_OUT.sub("", line) if "," in line else line)
     words, mine = set(said), set(_WORD.findall(own.casefold()))
     named = words & _NAMES_IT
-    if (words & _WHO and len(said) <= 3 and words & _HERE) or {"been", "introduced"} <= words:
+    if (words & _WHO and words & _HERE and words <= _WHO_GOES) or {"been", "introduced"} <= words:
         return True
     strange = words - _SAYS_LITTLE - _YOU - _NAMES_IT - _WHO - mine
     if not strange and not words - {"and", "so", "you", "are"} and {"you"} <= words:
@@ -86,7 +89,7 @@ def asks_who(line: str, own: str = "") -> bool:
         return bool(words & _YOU) or (len(said) <= 3 and bool(words & _NOUNS))
     if strange or (words & _TALK and not words & {"i", "we"}):
         return False
-    if (words & _WHO and words & {*_YOU, *_TALK, "there"}) or {"about", "you"} <= words:
+    if (words & _WHO and words & {*_YOU, *_TALK}) or {"about", "you"} <= words:
         return True
     return bool(words & _YOU and words & _WHAT and words & _BEING) and not words & _WISH
 

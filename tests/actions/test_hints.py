@@ -93,7 +93,10 @@ def test_a_list_holds_what_the_line_names_of_it(line: str, arguments: str) -> No
         ("go and tell Old Brenna about it", '{"who": "Old Brenna"}'),
         ("Please tell Ogilvy-Huang, will you?", '{"who": "Ogilvy-Huang"}'),
         ("tell Mira, tell Bram", '{"who": ?}'),
-        ("tell my brother", '{"who": ?}'),
+        ("tell my brother", '{"who": "brother"}'),
+        ("please tell the old miller now", '{"who": "old miller"}'),
+        ("tell the miller that the bridge burned", '{"who": ?}'),
+        ("tell zerocool77", '{"who": "zerocool77"}'),
         ("please Wenna, tell Jory", '{"who": "Jory"}'),
     ],
 )
@@ -106,6 +109,11 @@ def test_as_many_names_as_free_texts_stand_in_their_order() -> None:
     assert hinted("wire Hortense in Tucumcari", wire) == '{"to": "Hortense", "town": "Tucumcari"}'
     assert hinted("wire Hortense", wire) == '{"to": ?, "town": ?}'
     assert hinted("wire Ana, Bo and Cy", wire) == '{"to": ?, "town": ?}'
+
+
+def test_what_a_line_says_of_a_switch_is_the_one_choice_left() -> None:
+    assert narrowed(SKIFF, "lights off")["properties"]["lights"]["enum"] == [False]
+    assert narrowed(SKIFF, "launch it")["properties"]["lights"] == SKIFF["properties"]["lights"]
 
 
 def test_of_choices_those_that_the_line_names() -> None:

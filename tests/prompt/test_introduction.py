@@ -35,6 +35,11 @@ OWN = "Zora Two-Rivers welder of the lower docks Port Ember"
         "What are you?",
         "I don't think we have been introduced.",
         "who am I talking to",
+        "who's there?",
+        "who is this",
+        "Who is standing there?",
+        "who's behind that mask",
+        "what's your place in the crew",
     ],
 )
 def test_lines_that_ask_for_a_name_a_trade_or_a_story(line: str) -> None:
@@ -62,6 +67,10 @@ def test_lines_that_ask_for_a_name_a_trade_or_a_story(line: str) -> None:
         "what do you do with the ashes",
         "call the guard",
         "give me your sword",
+        "who did this",
+        "who died there",
+        "who is behind the robbery",
+        "who lives there",
         "you work too hard",
         "誰ですか",
     ],
