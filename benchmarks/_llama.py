@@ -46,7 +46,7 @@ def rows(setting: Setting) -> Iterator[Row]:
 def many(setting: Setting) -> Iterator[Row]:
     """Many characters. The rows with a rival stand alone where no llama-server is."""
     with _loaded(setting) as ours:
-        yield one_after_the_other(ours, "llama.cpp", setting)
+        yield one_after_the_other(ours, "llama.cpp")
         cells = _cells(setting)
         yield from at_once_rows(ours, "llama.cpp", setting, cells=cells, bar=0.95, note="the same file")
 

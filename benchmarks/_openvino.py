@@ -56,7 +56,7 @@ def many(setting: Setting) -> Iterator[Row]:
         "" if amx else "; a processor without AMX, where 2.1 is the bar instead of 2.5"
     )
     with _loaded(setting) as ours:
-        yield one_after_the_other(ours, "OpenVINO", setting)
+        yield one_after_the_other(ours, "OpenVINO")
         bar = 2.5 if amx else 2.1
         yield from at_once_rows(ours, "OpenVINO", setting, cells=CELLS, bar=bar, note=note)
 

@@ -220,9 +220,8 @@ def _beside(
     prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
     for side in sides:  # Only replies are measured: the prompts are computed before.
         at_once(side, prompts, 2)
-    speeds = interleaved(
-        *((lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides), rounds=setting.rounds(4)
-    )
+    together = [(lambda side=side: at_once(side, prompts, REPLY)[0]) for side in sides]
+    speeds = interleaved(*together, rounds=setting.rounds(3), warm_up=0)
     yield row_of(
         f"{CHARACTERS} characters at once, {runtime} 100M",
         speeds,
@@ -240,7 +239,7 @@ def _beside(
         return max(at_once(side, starts, 4)[1]) * 1000
 
     starts = [(lambda side=side: cold(side)) for side in sides]
-    slowest = interleaved(*starts, rounds=setting.rounds(3), warm_up=0)
+    slowest = interleaved(*starts, rounds=2, warm_up=0)
     yield row_of(
         f"{CHARACTERS} start cold with a common {COMMON}-token prefix: slowest first token, {runtime} 100M",
         slowest,
@@ -314,7 +313,7 @@ def gap(ours: Ours, runtime: str, setting: Setting) -> Row:
     )
 
 
-def one_after_the_other(ours: Ours, runtime: str, setting: Setting) -> Row:
+def one_after_the_other(ours: Ours, runtime: str) -> Row:
     """All characters at once against each after the other, the prompts computed before."""
     prompts = [ids_of(OWN, seed) for seed in range(CHARACTERS)]
     at_once(ours, prompts, 2)
@@ -324,9 +323,7 @@ def one_after_the_other(ours: Ours, runtime: str, setting: Setting) -> Row:
         count = sum(ours.speak(prompt, REPLY, at) for at, prompt in enumerate(prompts))
         return count / (time.perf_counter() - started)
 
-    results = interleaved(
-        lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=setting.rounds(2), warm_up=0
-    )
+    results = interleaved(lambda: at_once(ours, prompts, REPLY)[0], one_by_one, rounds=1, warm_up=0)
     return Row(
         what=f"{CHARACTERS} at once against one after the other, {runtime} 100M",
         measured=median(results[0]),
