@@ -12,6 +12,7 @@ import selectors
 import socket
 import statistics
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -226,7 +227,7 @@ def _many_clients(setting: Setting) -> Iterator[Row]:
         bar=0,
     )
     yield Row(
-        what="the same, memory of bridge and worker for each client",
+        what="the same, memory of bridge and worker for each client that is spoken to",
         measured=memory / 1024,
         unit="KB",
         bar=100,
@@ -235,8 +236,9 @@ def _many_clients(setting: Setting) -> Iterator[Row]:
 
 def _together(model: str, count: int, tokens: int) -> tuple[list[float], int, float]:
     """Tokens for many clients at the same moments: the seconds that each took, how many came in order, and the bytes
-    that each client takes of bridge and worker.
+    that each client takes of bridge and worker, near the end of what is said to all of them.
     """
+    speaking: list[int] = []
     with (
         _served(threads=count, world="_bridge_paced", model=model) as (server, address, worker),
         _raw(address, 1, _NPCS[0]),
@@ -247,10 +249,15 @@ def _together(model: str, count: int, tokens: int) -> tuple[list[float], int, fl
             line = f"paced {tokens} {STEP} {begin:.6f}"
             for client in clients:
                 client.send(m.Say(conversation=client.name, turn="t", line=line))
+            look = threading.Timer(
+                begin + 0.9 * tokens * STEP - time.perf_counter(),
+                lambda: speaking.append(_resident(server.pid) + _resident(worker) - before),
+            )
+            look.start()
             with _no_collection():
                 times, ordered = _hear_all(clients, tokens)
-            after = _resident(server.pid) + _resident(worker)
-    return times, ordered, (after - before) / count
+            look.join()
+    return times, ordered, speaking[0] / count
 
 
 @contextlib.contextmanager
