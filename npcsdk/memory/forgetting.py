@@ -13,6 +13,7 @@ from npcsdk.memory.records import Record
 
 __all__ = ["Forgotten", "Kept", "Search", "least_useful", "mentions", "tells_of"]
 
+_LONG = 1_000  # characters of a name
 _HALF_LIFE = 30 * 86_400.0  # game seconds; memory for good fades more slowly than what comes to mind first
 _RECENCY, _USE = 0.5, 0.3
 
@@ -83,6 +84,10 @@ class Search:
     def __init__(self, person: str) -> None:
         self._pattern = _naming(person)
         self._plain = person.lower() if person.isascii() else None
+        self.like: str | None = None
+        """For SQLite's LIKE with the escape ``!``: it misses none in texts of ASCII. None for other names."""
+        if person.isascii() and person.isprintable() and len(person) < _LONG:
+            self.like = "%" + re.sub(r"([!%_])", r"!\1", person) + "%"
         self.separator = next((mark for mark in map(chr, range(32)) if mark not in person), "\0")
 
     def among(self, rows: Sequence[tuple[int, int, str, str | None]]) -> list[int]:

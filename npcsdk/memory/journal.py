@@ -41,6 +41,7 @@ _LIVED = "kind <> 'transcript' AND kind <> 'value' AND kind <> 'summary'"
 _ERASING = "erasing"
 _REMOVED = "removed"
 _PAGE = 500  # records that are read or removed at a time, while a turn's write waits
+_SEARCHED = 2_000  # positions that are searched at a time, for the same reason
 _COLLECTED = 100  # records that are removed at a time by and by
 _GIVE_WAY = 0.002  # seconds between them for whoever waits: a lock of Python's is not fair
 
@@ -278,20 +279,23 @@ class Journal:
     def traces_of(self, person: str) -> list[int]:
         """The positions of all that tells of a person (`forgetting.tells_of`), and of what was made of that."""
         search = Search(person)
-        texts = " || ?1 || ".join(("text", "conversation", "turn", "place"))
+        columns = ("text", "conversation", "turn", "place")
+        texts = " || ?1 || ".join(columns)
+        likely = ""
+        if search.like is not None:
+            # SQLite knows upper and lower case of ASCII alone, and texts up to their first NUL.
+            other = (f"length(CAST({name} AS BLOB)) <> length({name})" for name in columns)
+            named = (f"{name} LIKE ?5 ESCAPE '!'" for name in (*columns, "data"))
+            likely = f"AND (interlocutor = ?2 OR instr(data, '\\') OR {' OR '.join((*named, *other))})"
         told: list[int] = []
-        last = 0
-        while True:
+        for start in range(0, self._last, _SEARCHED):
             with self._open():
                 rows = self._store.db.execute(
-                    f"SELECT seq, interlocutor = ?2 AND ?2 <> '', {texts}, data FROM records WHERE seq > ?3 "
-                    "ORDER BY seq LIMIT 1000",
-                    (search.separator, person, last),
+                    f"SELECT seq, interlocutor = ?2 AND ?2 <> '', {texts}, data FROM records "
+                    f"WHERE seq > ?3 AND seq <= ?4 {likely} ORDER BY seq",
+                    (search.separator, person, start, start + _SEARCHED, search.like)[: 5 if likely else 4],
                 ).fetchall()
-                if not rows:
-                    break
-                told += search.among(rows)
-                last = rows[-1][0]
+            told += search.among(rows)
         # What a model made of what is erased may tell of it in other words.
         with self._open():
             talks: set[str] = set()

@@ -165,9 +165,26 @@ def test_what_was_half_forgotten_when_the_process_died_leaves_no_trace_after_the
 
 
 NAMES = st.sampled_from(
-    ["Ada", "ada", "Élodie", "İda", "a-a", "K", "straße", "\x00", "a\x00b", " ", "", "\\", '"', "n"]
+    [
+        "Ada",
+        "ada",
+        "Élodie",
+        "İda",
+        "a-a",
+        "K",
+        "straße",
+        "100%",
+        "a_d",
+        "\x00",
+        "a\x00b",
+        " ",
+        "",
+        "\\",
+        '"',
+        "n",
+    ]
 )
-PARTS = st.text(st.sampled_from('aAd \x00\x01\n-"\\éÉİıKſßn'), max_size=6)
+PARTS = st.text(st.sampled_from('aAd%_! \x00\x01\n-"\\éÉİıKſßn'), max_size=6)
 TEXTS = st.builds(lambda *parts: "".join(parts), PARTS, NAMES | st.just(""), PARTS)
 
 
