@@ -383,8 +383,8 @@ def _talk_to_nobody(one: Game) -> None:
     open_turn = one.say(0, "still nobody?")
     dispose, longest = one.quit()
     assert ["error", open_turn, "closed", ""] in one.told
-    assert dispose < 500  # milliseconds; a machine that is busy with other things takes its share
-    assert longest < 1000
+    assert dispose < 1500  # milliseconds; a machine that is busy with other things takes its share,
+    assert longest < 4000  # of the first poll, too, which is compiled as it runs
 
 
 def test_a_server_that_falls_silent_and_speaks_again(

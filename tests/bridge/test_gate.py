@@ -79,6 +79,11 @@ def test_a_client_with_a_known_key_is_served(secured: tuple[str, str, str]) -> N
         assert isinstance(client.hears(), m.Opened)
 
 
+def _ask(socket: Any) -> Any:
+    socket.send(codec.encode(m.Hello(client="x")))
+    return socket.recv()
+
+
 @pytest.mark.parametrize("wrong", ["unknown key", "wrong server key", "no key"])
 def test_nobody_else_is(wrong: str, secured: tuple[str, str, str]) -> None:
     address, player, _ = secured
@@ -93,8 +98,7 @@ def test_nobody_else_is(wrong: str, secured: tuple[str, str, str]) -> None:
         client.socket.setsockopt(zmq.RCVTIMEO, 400)
         client.socket.setsockopt(zmq.SNDTIMEO, 400)  # there is nobody to send to once it has been turned away
         with pytest.raises(zmq.Again):
-            client.socket.send(codec.encode(m.Hello(client="x")))
-            client.socket.recv()
+            _ask(client.socket)
     with Keyed(address, player).greets() as other:
         other.sends(codec.encode(m.Ping(nonce=1)))
         assert other.hears() == m.Pong(nonce=1)
