@@ -200,7 +200,9 @@ def _left_over(line: str, explained: str) -> str:
         elif runs[-1]:
             runs.append([])
     found = [run for run in runs if run]
-    return " ".join(found[0]) if len(found) == 1 and len(found[0]) <= _MOST_LEFT else ""
+    if len(found) != 1 or len(found[0]) > _MOST_LEFT:
+        return ""
+    return " ".join([word for word in found[0] if word[0].isupper()] or found[0])  # "Tom cheated"
 
 
 def _open(item: Mapping[str, Any]) -> str:

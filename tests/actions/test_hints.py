@@ -96,6 +96,7 @@ def test_a_list_holds_what_the_line_names_of_it(line: str, arguments: str) -> No
         ("tell my brother", '{"who": "brother"}'),
         ("please tell the old miller now", '{"who": "old miller"}'),
         ("tell the miller that the bridge burned", '{"who": ?}'),
+        ("Bram cheated, tell", '{"who": "Bram"}'),
         ("tell zerocool77", '{"who": "zerocool77"}'),
         ("please Wenna, tell Jory", '{"who": "Jory"}'),
     ],
