@@ -16,7 +16,7 @@ LINES = [
     "Who are you?",
     "Open the iron gate!",
     "Where is the postern?",
-    "Who was your first love?",
+    "What does a dragon eat?",
 ]
 STATE = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
 
