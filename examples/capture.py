@@ -16,7 +16,6 @@ LINES = [
     "Who are you?",
     "Open the iron gate!",
     "Where is the postern?",
-    "What does a dragon eat?",
 ]
 STATE = {"nearby": ["iron gate", "postern"], "place": "the iron gate", "time": "day"}
 
